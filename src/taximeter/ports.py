@@ -1,0 +1,312 @@
+"""
+What the core needs from outside, as narrow protocols with plain values.
+
+Each port has one contract suite in `tests/contract/` that runs against every adapter of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from taximeter.customers import Customer, Subscription
+from taximeter.events.entry import Entry
+from taximeter.events.envelope import Event
+from taximeter.meters.definition import Meter
+from taximeter.periods import Period
+
+
+class Clock(Protocol):
+    """The only source of "now"; the core takes instants as arguments."""
+
+    def now(self) -> int:
+        """Microseconds since the epoch, UTC."""
+        ...
+
+
+# --- EventLog ---------------------------------------------------------------------------------
+
+
+class LoggedEntry(msgspec.Struct, frozen=True, gc=False):
+    """An entry and where it stands: its accepted events are first_seq, first_seq + 1, ..."""
+
+    first_seq: int
+    entry: Entry
+
+
+class EventLog(Protocol):
+    """Accepted events in order, durable when `append` returns."""
+
+    @property
+    def position(self) -> int:
+        """Seq of the last durable accepted event; 0 for an empty log."""
+        ...
+
+    def append(self, entries: Sequence[Entry]) -> int:
+        """
+        Write entries as one frame and sync. Called by one thread at a time.
+
+        Returns:
+            The new position.
+
+        Raises:
+            Unavailable: `storage_full` (nothing was kept, may be tried again) or `storage_failed`
+                (for good: every later append fails too).
+        """
+        ...
+
+    def read(self, after: int, upto: int | None = None) -> Iterator[LoggedEntry]:
+        """Entries holding any seq in (after, upto], plus entries without accepted events
+        between them, in order. Only durable entries are seen."""
+        ...
+
+
+# --- EventStore -------------------------------------------------------------------------------
+
+
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
+    """One accepted event with its place in the log and its resolved instants (microseconds)."""
+
+    seq: int
+    time: int
+    received_at: int
+    event: Event
+
+
+class UsageQuery(msgspec.Struct, frozen=True):
+    """
+    Usage of one meter over given windows.
+
+    Attributes:
+        subjects: Only these; None for all.
+        windows: Half-open, ascending, not overlapping. An event belongs to the one holding its time.
+        group_by: Names of the meter's dimensions, in the order of the answer's group values.
+        filter: A further filter expression, or None.
+        upto: Log position; later events are not seen.
+    """
+
+    namespace: str
+    meter: Meter
+    windows: tuple[Period, ...]
+    upto: int
+    subjects: tuple[str, ...] | None = None
+    group_by: tuple[str, ...] = ()
+    filter: str | None = None
+
+
+class UsageRow(msgspec.Struct, frozen=True):
+    """Usage in one window and group; `events` is how many events counted. Empty ones are absent."""
+
+    window: int
+    group: tuple[str | None, ...]
+    value_pico: int
+    events: int
+
+
+class LineScope(msgspec.Struct, frozen=True):
+    """The exact events behind one invoice line. `group` fixes a value for each of `group_by`."""
+
+    namespace: str
+    meter: Meter
+    subjects: tuple[str, ...]
+    period: Period
+    upto: int
+    filter: str | None = None
+    group_by: tuple[str, ...] = ()
+
+
+class Recount(msgspec.Struct, frozen=True):
+    """One group of a recounted scope. `digest` is "sha256:" + hex of the Merkle root (RFC 6962)
+    over the canonical bytes of its events in seq order."""
+
+    group: tuple[str | None, ...]
+    value_pico: int
+    events: int
+    digest: str
+
+
+class EventsQuery(msgspec.Struct, frozen=True):
+    """Stored events, newest seq first. `before` is exclusive and serves as the cursor."""
+
+    namespace: str
+    upto: int
+    subjects: tuple[str, ...] | None = None
+    type: str | None = None
+    start: int | None = None
+    end: int | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+class EventStore(Protocol):
+    """Every accepted event, columnar. Sees the log up to any durable position asked for."""
+
+    def usage(self, query: UsageQuery) -> list[UsageRow]: ...
+
+    def recount(self, scopes: Sequence[LineScope]) -> list[list[Recount]]:
+        """One list per scope, ordered by group. Without `group_by` always exactly one element."""
+        ...
+
+    def events(self, query: EventsQuery) -> list[StoredEvent]: ...
+
+    def line_events(
+        self, scope: LineScope, group: tuple[str | None, ...], after: int, limit: int
+    ) -> list[StoredEvent]:
+        """Events of one line with seq > after, ascending."""
+        ...
+
+    def find(self, namespace: str, seq: int) -> StoredEvent | None: ...
+
+    def scan(
+        self,
+        namespace: str,
+        upto: int,
+        types: Iterable[str],
+        subjects: Iterable[str] | None = None,
+    ) -> Iterator[StoredEvent]:
+        """All events of these types (and subjects), in any order, for a fold."""
+        ...
+
+
+# --- Books ------------------------------------------------------------------------------------
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A key as stored: never the secret, only its SHA-256."""
+
+    id: str
+    namespace: str
+    name: str
+    prefix: str
+    digest: bytes
+    scopes: tuple[str, ...]
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+class CatalogVersion(msgspec.Struct, frozen=True):
+    """One immutable version of the whole document, as canonical JSON text."""
+
+    namespace: str
+    version: int
+    document: bytes
+    created_at: int
+    author: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A rejected item, kept as received so that it can be replayed after a fix."""
+
+    id: int
+    namespace: str
+    received_at: int
+    code: str
+    detail: str
+    body: bytes
+    event_id: str | None = None
+    replayed_at: int | None = None
+
+
+class StoredInvoice(msgspec.Struct, frozen=True):
+    """An invoice as its canonical JSON and the columns it is found by."""
+
+    id: str
+    namespace: str
+    number: str | None
+    customer: str
+    subscription: str
+    status: str
+    period_start: int
+    period_end: int
+    created_at: int
+    document: bytes
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """Who did what, when; `id` is 0 until stored."""
+
+    id: int
+    namespace: str
+    at: int
+    actor: str
+    action: str
+    target: str
+    detail: dict[str, Any]
+
+
+class StoredReply(msgspec.Struct, frozen=True):
+    """The first answer to an Idempotency-Key, given again for the same request."""
+
+    request_digest: bytes
+    status: int
+    content_type: str
+    body: bytes
+    created_at: int
+
+
+class Books(Protocol):
+    """
+    Everything that is configured or billed. Each call is one transaction, durable on return.
+    """
+
+    def namespaces(self) -> list[str]: ...
+
+    def add_key(self, key: ApiKey) -> None: ...
+    def keys(self) -> list[ApiKey]: ...
+    def revoke_key(self, key_id: str, at: int) -> None: ...
+
+    def add_catalog_version(self, version: CatalogVersion) -> None: ...
+    def catalog_versions(self, namespace: str) -> list[CatalogVersion]: ...
+
+    def put_customer(self, namespace: str, customer: Customer, audit: AuditEntry) -> None: ...
+    def customers(self, namespace: str) -> list[Customer]: ...
+
+    def put_subscription(
+        self, namespace: str, subscription: Subscription, audit: AuditEntry
+    ) -> None: ...
+    def subscriptions(self, namespace: str) -> list[Subscription]: ...
+
+    def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None: ...
+    def dead_letters(
+        self, namespace: str, *, after: int, limit: int, pending: bool
+    ) -> list[DeadLetter]: ...
+    def mark_replayed(self, ids: Sequence[int], at: int) -> None: ...
+
+    def add_invoice(self, invoice: StoredInvoice, audit: AuditEntry) -> bool:
+        """False if that subscription and period already has a live (not void) invoice."""
+        ...
+
+    def issue_invoice(
+        self, namespace: str, invoice_id: str, expected: str, build: Any, audit: AuditEntry
+    ) -> StoredInvoice:
+        """Give a draft the next number of its namespace's gapless series and store what
+        `build(number)` returns, in one transaction. `expected` is the status it must have."""
+        ...
+
+    def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:
+        """Move an invoice to another status; False if its status is not `expected`."""
+        ...
+
+    def invoice(self, namespace: str, invoice_id: str) -> StoredInvoice | None: ...
+    def invoices(
+        self,
+        namespace: str,
+        *,
+        customer: str | None,
+        status: str | None,
+        after: str | None,
+        limit: int,
+    ) -> list[StoredInvoice]: ...
+
+    def add_audit(self, entry: AuditEntry) -> None: ...
+    def audit(self, namespace: str, *, after: int, limit: int) -> list[AuditEntry]: ...
+
+    def reply(self, namespace: str, key: str) -> StoredReply | None: ...
+    def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None: ...
+    def expire_replies(self, before: int) -> int: ...
+
+    def setting(self, namespace: str, name: str) -> str | None: ...
+    def put_setting(self, namespace: str, name: str, value: str) -> None: ...
