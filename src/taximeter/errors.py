@@ -117,6 +117,7 @@ CODES: Final[dict[str, str]] = {
     "invalid_amount": "An amount or price is not an exact decimal within the limits.",
     "unknown_currency": "The currency is not an ISO 4217 code.",
     "unknown_timezone": "The time zone is not an IANA name.",
+    "catalog_changed": "Someone else published a catalogue version meanwhile.",
     "subject_taken": "Another customer already claims this subject.",
     "subscription_exists": "The customer already has an active subscription.",
     "subscription_ended": "The subscription has ended; it cannot be changed any more.",
@@ -144,6 +145,7 @@ CODES: Final[dict[str, str]] = {
     # data at rest
     "log_damaged": "A record before the end of the log fails its checksum or breaks the chain.",
     "log_locked": "Another process uses this data directory.",
+    "books_damaged": "books.db fails SQLite's own checks; restore it from a backup.",
     "incompatible_data": "The data directory was written by a newer, incompatible version.",
     # command line
     "unreachable": "The server does not answer at the given URL.",

@@ -6,7 +6,7 @@ Each port has one contract suite in `tests/contract/` that runs against every ad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -81,7 +81,7 @@ class UsageQuery(msgspec.Struct, frozen=True):
 
     Attributes:
         subjects: Only these; None for all.
-        windows: Half-open, ascending, not overlapping. An event belongs to the one holding its time.
+        windows: Half-open, ascending, not overlapping. An event is in the one holding its time.
         group_by: Names of the meter's dimensions, in the order of the answer's group values.
         filter: A further filter expression, or None.
         upto: Log position; later events are not seen.
@@ -249,30 +249,51 @@ class StoredReply(msgspec.Struct, frozen=True):
 
 class Books(Protocol):
     """
-    Everything that is configured or billed. Each call is one transaction, durable on return.
+    Everything that is configured or billed. Each call is one transaction, durable on return, with
+    its audit entry inside. Called by one thread at a time. A write may raise `Unavailable`
+    (`storage_full`, `storage_failed`, `log_locked`); what names something missing, `NotFound`.
     """
 
-    def namespaces(self) -> list[str]: ...
+    def namespaces(self) -> list[str]:
+        """Those that have a key, a catalogue or a customer; by name."""
+        ...
 
-    def add_key(self, key: ApiKey) -> None: ...
-    def keys(self) -> list[ApiKey]: ...
-    def revoke_key(self, key_id: str, at: int) -> None: ...
+    def add_key(self, key: ApiKey, audit: AuditEntry | None = None) -> None: ...
+    def keys(self) -> list[ApiKey]:
+        """All keys of all namespaces, revoked ones too, oldest first."""
+        ...
 
-    def add_catalog_version(self, version: CatalogVersion) -> None: ...
+    def revoke_key(self, key_id: str, at: int, audit: AuditEntry | None = None) -> None:
+        """A key already revoked stays revoked since the first time."""
+        ...
+
+    def add_catalog_version(self, version: CatalogVersion, audit: AuditEntry | None = None) -> None:
+        """Refused (`catalog_changed`) unless `version.version` is the latest plus one."""
+        ...
+
     def catalog_versions(self, namespace: str) -> list[CatalogVersion]: ...
 
-    def put_customer(self, namespace: str, customer: Customer, audit: AuditEntry) -> None: ...
+    def put_customer(self, namespace: str, customer: Customer, audit: AuditEntry) -> None:
+        """Refused (`subject_taken`) if another customer claims one of its subjects."""
+        ...
+
     def customers(self, namespace: str) -> list[Customer]: ...
 
     def put_subscription(
         self, namespace: str, subscription: Subscription, audit: AuditEntry
-    ) -> None: ...
+    ) -> None:
+        """Its customer and catalogue version must be in the books."""
+        ...
+
     def subscriptions(self, namespace: str) -> list[Subscription]: ...
 
     def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None: ...
     def dead_letters(
         self, namespace: str, *, after: int, limit: int, pending: bool
-    ) -> list[DeadLetter]: ...
+    ) -> list[DeadLetter]:
+        """With id > after, ascending; `pending`: only those not replayed."""
+        ...
+
     def mark_replayed(self, ids: Sequence[int], at: int) -> None: ...
 
     def add_invoice(self, invoice: StoredInvoice, audit: AuditEntry) -> bool:
@@ -280,14 +301,22 @@ class Books(Protocol):
         ...
 
     def issue_invoice(
-        self, namespace: str, invoice_id: str, expected: str, build: Any, audit: AuditEntry
+        self,
+        namespace: str,
+        invoice_id: str,
+        expected: str,
+        build: Callable[[int], StoredInvoice],
+        audit: AuditEntry,
     ) -> StoredInvoice:
-        """Give a draft the next number of its namespace's gapless series and store what
-        `build(number)` returns, in one transaction. `expected` is the status it must have."""
+        """Give a draft the next number (1, 2, 3, ...) of its namespace's gapless series and store
+        what `build(number)` returns, in one transaction: if `build` raises, nothing happened.
+        `expected` is the status it must have, else Refused (`invoice_not_draft`)."""
         ...
 
     def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:
-        """Move an invoice to another status; False if its status is not `expected`."""
+        """Move an invoice to another status; False if its status is not `expected`. The document
+        of an issued invoice never changes (Refused, `invoice_final`): the status beside it is
+        the one that counts."""
         ...
 
     def invoice(self, namespace: str, invoice_id: str) -> StoredInvoice | None: ...
@@ -299,14 +328,23 @@ class Books(Protocol):
         status: str | None,
         after: str | None,
         limit: int,
-    ) -> list[StoredInvoice]: ...
+    ) -> list[StoredInvoice]:
+        """Newest first; `after` is the id of the last one seen."""
+        ...
 
     def add_audit(self, entry: AuditEntry) -> None: ...
-    def audit(self, namespace: str, *, after: int, limit: int) -> list[AuditEntry]: ...
+    def audit(self, namespace: str, *, after: int, limit: int) -> list[AuditEntry]:
+        """With id > after, ascending."""
+        ...
 
     def reply(self, namespace: str, key: str) -> StoredReply | None: ...
-    def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None: ...
-    def expire_replies(self, before: int) -> int: ...
+    def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None:
+        """The first reply of a key stays."""
+        ...
+
+    def expire_replies(self, before: int) -> int:
+        """Forget replies created before; returns how many."""
+        ...
 
     def setting(self, namespace: str, name: str) -> str | None: ...
     def put_setting(self, namespace: str, name: str, value: str) -> None: ...

@@ -1,0 +1,402 @@
+"""
+The books in one SQLite file: `ports.Books` for an embedded node.
+
+Rules that must hold whatever the code above does are in the schema (`schema/*.sql`): one customer
+a subject, one live invoice a period, gapless numbers, an append-only audit trail. Here is only
+what turns a broken rule into an error a client understands.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from taximeter.adapters.books import rows
+from taximeter.adapters.books.connection import Connection
+from taximeter.customers import Customer, Subscription
+from taximeter.errors import NotFound, Refused, Rejected
+from taximeter.ports import (
+    ApiKey,
+    AuditEntry,
+    CatalogVersion,
+    DeadLetter,
+    StoredInvoice,
+    StoredReply,
+)
+
+
+class SqliteBooks:
+    """
+    Everything that is configured or billed, in `path`.
+
+    Each method is one transaction, durable when it returns. One caller at a time: see
+    `Connection`, whose errors any method may raise.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout_ms: int = 5_000) -> None:
+        self._connection = Connection(path, busy_timeout_ms=busy_timeout_ms)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def integrity_findings(self) -> list[str]:
+        """What is wrong with the file, one sentence each; reads all of it."""
+        return self._connection.integrity_findings()
+
+    def namespaces(self) -> list[str]:
+        with self._connection.read() as sqlite:
+            return [name for (name,) in sqlite.execute("SELECT name FROM namespaces ORDER BY name")]
+
+    # --- keys ---------------------------------------------------------------------------------
+
+    def add_key(self, key: ApiKey, audit: AuditEntry | None = None) -> None:
+        with self._connection.write() as sqlite:
+            _add_namespace(sqlite, key.namespace)
+            rows.insert(
+                sqlite,
+                "keys",
+                **{
+                    **msgspec.structs.asdict(key),
+                    "scopes": rows.to_json(key.scopes),
+                },
+            )
+            _add_audit(sqlite, audit)
+
+    def keys(self) -> list[ApiKey]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(f"SELECT {rows.KEY_COLUMNS} FROM keys ORDER BY created_at, id")
+            return [rows.to_key(row) for row in found]
+
+    def revoke_key(self, key_id: str, at: int, audit: AuditEntry | None = None) -> None:
+        with self._connection.write() as sqlite:
+            found = sqlite.execute("SELECT revoked_at FROM keys WHERE id = ?", (key_id,)).fetchone()
+            if found is None:
+                raise NotFound("not_found", "There is no such key.")
+            if found[0] is not None:
+                return  # it stays revoked since the first time
+            sqlite.execute("UPDATE keys SET revoked_at = ? WHERE id = ?", (at, key_id))
+            _add_audit(sqlite, audit)
+
+    # --- catalogue ----------------------------------------------------------------------------
+
+    def add_catalog_version(self, version: CatalogVersion, audit: AuditEntry | None = None) -> None:
+        with self._connection.write() as sqlite:
+            _add_namespace(sqlite, version.namespace)
+            (latest,) = sqlite.execute(
+                "SELECT coalesce(max(version), 0) FROM catalog_versions WHERE namespace = ?",
+                (version.namespace,),
+            ).fetchone()
+            if version.version != latest + 1:
+                raise Refused(
+                    "catalog_changed",
+                    f"The catalogue is at version {latest}; {version.version} cannot follow it.",
+                    latest=latest,
+                )
+            rows.insert(sqlite, "catalog_versions", **msgspec.structs.asdict(version))
+            _add_audit(sqlite, audit)
+
+    def catalog_versions(self, namespace: str) -> list[CatalogVersion]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                f"SELECT {rows.CATALOG_COLUMNS} FROM catalog_versions "
+                "WHERE namespace = ? ORDER BY version",
+                (namespace,),
+            )
+            return [rows.to_catalog_version(row) for row in found]
+
+    # --- customers and subscriptions ----------------------------------------------------------
+
+    def put_customer(self, namespace: str, customer: Customer, audit: AuditEntry) -> None:
+        with self._connection.write() as sqlite:
+            _add_namespace(sqlite, namespace)
+            if customer.parent not in (None, customer.key):
+                _require(sqlite, "customers", "key", namespace, str(customer.parent))
+            sqlite.execute(
+                "INSERT INTO customers (namespace, key, parent, document) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET parent = excluded.parent, document = excluded.document",
+                (namespace, customer.key, customer.parent, rows.to_json(customer)),
+            )
+            _claim_subjects(sqlite, namespace, customer)
+            rows.add_audit(sqlite, audit)
+
+    def customers(self, namespace: str) -> list[Customer]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                "SELECT document FROM customers WHERE namespace = ? ORDER BY key", (namespace,)
+            )
+            return [rows.to_customer(document) for (document,) in found]
+
+    def put_subscription(
+        self, namespace: str, subscription: Subscription, audit: AuditEntry
+    ) -> None:
+        with self._connection.write() as sqlite:
+            _require(sqlite, "customers", "key", namespace, subscription.customer)
+            _require(sqlite, "catalog_versions", "version", namespace, subscription.catalog_version)
+            stored = sqlite.execute(
+                "INSERT INTO subscriptions (namespace, id, customer, catalog_version, document) "
+                "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "catalog_version = excluded.catalog_version, document = excluded.document "
+                "WHERE customer = excluded.customer",
+                (
+                    namespace,
+                    subscription.id,
+                    subscription.customer,
+                    subscription.catalog_version,
+                    rows.to_json(subscription),
+                ),
+            )
+            if stored.rowcount == 0:
+                raise Rejected("invalid_request", "A subscription cannot change its customer.")
+            rows.add_audit(sqlite, audit)
+
+    def subscriptions(self, namespace: str) -> list[Subscription]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                "SELECT document FROM subscriptions WHERE namespace = ? ORDER BY rowid",
+                (namespace,),
+            )
+            return [rows.to_subscription(document) for (document,) in found]
+
+    # --- dead letters -------------------------------------------------------------------------
+
+    def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        with self._connection.write() as sqlite:
+            for letter in letters:
+                values = msgspec.structs.asdict(letter)
+                del values["id"]
+                rows.insert(sqlite, "dead_letters", **values)
+
+    def dead_letters(
+        self, namespace: str, *, after: int, limit: int, pending: bool
+    ) -> list[DeadLetter]:
+        only = "AND replayed_at IS NULL" if pending else ""
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                f"SELECT {rows.DEAD_LETTER_COLUMNS} FROM dead_letters "
+                f"WHERE namespace = ? AND id > ? {only} ORDER BY id LIMIT ?",
+                (namespace, after, limit),
+            )
+            return [rows.to_dead_letter(row) for row in found]
+
+    def mark_replayed(self, ids: Sequence[int], at: int) -> None:
+        with self._connection.write() as sqlite:
+            sqlite.executemany(
+                "UPDATE dead_letters SET replayed_at = ? WHERE id = ? AND replayed_at IS NULL",
+                [(at, letter) for letter in ids],
+            )
+
+    # --- invoices -----------------------------------------------------------------------------
+
+    def add_invoice(self, invoice: StoredInvoice, audit: AuditEntry) -> bool:
+        assert invoice.number is None, "only issuing gives an invoice its number"
+        with self._connection.write() as sqlite:
+            _require(sqlite, "subscriptions", "id", invoice.namespace, invoice.subscription)
+            if _live_invoice_exists(sqlite, invoice):
+                return False
+            rows.insert(sqlite, "invoices", **msgspec.structs.asdict(invoice))
+            rows.add_audit(sqlite, audit)
+            return True
+
+    def issue_invoice(
+        self,
+        namespace: str,
+        invoice_id: str,
+        expected: str,
+        build: Callable[[int], StoredInvoice],
+        audit: AuditEntry,
+    ) -> StoredInvoice:
+        with self._connection.write() as sqlite:
+            current = _invoice(sqlite, namespace, invoice_id)
+            if current is None:
+                raise NotFound("not_found", "There is no such invoice.")
+            if current.status != expected:
+                raise Refused(
+                    "invoice_not_draft",
+                    f"The invoice is {current.status}, not {expected}.",
+                    status=current.status,
+                )
+            # Taken and used in the same transaction: whatever fails after this line, also the
+            # process, gives the number back.
+            (number,) = sqlite.execute(
+                "UPDATE namespaces SET last_invoice_number = last_invoice_number + 1 "
+                "WHERE name = ? RETURNING last_invoice_number",
+                (namespace,),
+            ).fetchone()
+            issued = build(number)
+            _move(sqlite, issued, series=number)
+            rows.add_audit(sqlite, audit)
+            return issued
+
+    def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:
+        with self._connection.write() as sqlite:
+            current = _invoice(sqlite, invoice.namespace, invoice.id)
+            if current is None:
+                raise NotFound("not_found", "There is no such invoice.")
+            if current.status != expected:
+                return False
+            if expected != "draft" and invoice.document != current.document:
+                raise Refused("invoice_final", "The document of an issued invoice never changes.")
+            _move(sqlite, invoice)
+            rows.add_audit(sqlite, audit)
+            return True
+
+    def invoice(self, namespace: str, invoice_id: str) -> StoredInvoice | None:
+        with self._connection.read() as sqlite:
+            return _invoice(sqlite, namespace, invoice_id)
+
+    def invoices(
+        self,
+        namespace: str,
+        *,
+        customer: str | None,
+        status: str | None,
+        after: str | None,
+        limit: int,
+    ) -> list[StoredInvoice]:
+        clauses, values = ["namespace = ?"], [namespace]
+        for column, value in (("customer", customer), ("status", status)):
+            if value is not None:
+                clauses.append(f"{column} = ?")
+                values.append(value)
+        if after is not None:
+            clauses.append("rank < (SELECT rank FROM invoices WHERE namespace = ? AND id = ?)")
+            values += [namespace, after]
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                f"SELECT {rows.INVOICE_COLUMNS} FROM invoices WHERE {' AND '.join(clauses)} "
+                "ORDER BY rank DESC LIMIT ?",
+                (*values, limit),
+            )
+            return [rows.to_invoice(row) for row in found]
+
+    # --- audit, replies, settings -------------------------------------------------------------
+
+    def add_audit(self, entry: AuditEntry) -> None:
+        with self._connection.write() as sqlite:
+            rows.add_audit(sqlite, entry)
+
+    def audit(self, namespace: str, *, after: int, limit: int) -> list[AuditEntry]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                f"SELECT {rows.AUDIT_COLUMNS} FROM audit "
+                "WHERE namespace = ? AND id > ? ORDER BY id LIMIT ?",
+                (namespace, after, limit),
+            )
+            return [rows.to_audit(row) for row in found]
+
+    def reply(self, namespace: str, key: str) -> StoredReply | None:
+        with self._connection.read() as sqlite:
+            row = sqlite.execute(
+                f"SELECT {rows.REPLY_COLUMNS} FROM replies WHERE namespace = ? AND key = ?",
+                (namespace, key),
+            ).fetchone()
+            return None if row is None else rows.to_reply(row)
+
+    def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None:
+        with self._connection.write() as sqlite:
+            # The first answer stays: that is what an idempotency key promises.
+            sqlite.execute(
+                f"INSERT INTO replies (namespace, key, {rows.REPLY_COLUMNS}) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (namespace, key, *msgspec.structs.astuple(reply)),
+            )
+
+    def expire_replies(self, before: int) -> int:
+        with self._connection.write() as sqlite:
+            return sqlite.execute("DELETE FROM replies WHERE created_at < ?", (before,)).rowcount
+
+    def setting(self, namespace: str, name: str) -> str | None:
+        with self._connection.read() as sqlite:
+            row = sqlite.execute(
+                "SELECT value FROM settings WHERE namespace = ? AND name = ?", (namespace, name)
+            ).fetchone()
+            return None if row is None else str(row[0])
+
+    def put_setting(self, namespace: str, name: str, value: str) -> None:
+        with self._connection.write() as sqlite:
+            sqlite.execute(
+                "INSERT INTO settings (namespace, name, value) VALUES (?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET value = excluded.value",
+                (namespace, name, value),
+            )
+
+
+def _add_namespace(sqlite: sqlite3.Connection, namespace: str) -> None:
+    sqlite.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT DO NOTHING", (namespace,))
+
+
+def _add_audit(sqlite: sqlite3.Connection, audit: AuditEntry | None) -> None:
+    if audit is not None:
+        rows.add_audit(sqlite, audit)
+
+
+def _require(
+    sqlite: sqlite3.Connection, table: str, column: str, namespace: str, name: str | int
+) -> None:
+    """The foreign keys would refuse too, but cannot say which name is wrong."""
+    query = f"SELECT 1 FROM {table} WHERE namespace = ? AND {column} = ?"
+    if sqlite.execute(query, (namespace, name)).fetchone() is None:
+        what = table.replace("_", " ").removesuffix("s")
+        raise NotFound("not_found", f"There is no {what} {name!r}.", name=name)
+
+
+def _claim_subjects(sqlite: sqlite3.Connection, namespace: str, customer: Customer) -> None:
+    """Make the subjects of a customer exactly those it now names."""
+    sqlite.execute(
+        "DELETE FROM subjects WHERE namespace = ? AND customer = ?", (namespace, customer.key)
+    )
+    for subject in dict.fromkeys(customer.all_subjects):
+        owner = sqlite.execute(
+            "INSERT INTO subjects (namespace, subject, customer) VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET customer = customer RETURNING customer",
+            (namespace, subject, customer.key),
+        ).fetchone()[0]
+        if owner != customer.key:
+            raise Refused(
+                "subject_taken",
+                f"Subject {subject!r} already belongs to customer {owner!r}.",
+                subject=subject,
+                customer=owner,
+            )
+
+
+def _live_invoice_exists(sqlite: sqlite3.Connection, invoice: StoredInvoice) -> bool:
+    found = sqlite.execute(
+        "SELECT 1 FROM invoices WHERE namespace = ? AND subscription = ? "
+        "AND period_start = ? AND period_end = ? AND status <> 'void'",
+        (invoice.namespace, invoice.subscription, invoice.period_start, invoice.period_end),
+    )
+    return found.fetchone() is not None
+
+
+def _invoice(sqlite: sqlite3.Connection, namespace: str, invoice_id: str) -> StoredInvoice | None:
+    row = sqlite.execute(
+        f"SELECT {rows.INVOICE_COLUMNS} FROM invoices WHERE namespace = ? AND id = ?",
+        (namespace, invoice_id),
+    ).fetchone()
+    return None if row is None else rows.to_invoice(row)
+
+
+def _move(sqlite: sqlite3.Connection, invoice: StoredInvoice, series: int | None = None) -> None:
+    """Store an invoice's new status, document and number. What it bills cannot change."""
+    moved = sqlite.execute(
+        "UPDATE invoices SET status = ?, number = ?, series = coalesce(?, series), document = ? "
+        "WHERE namespace = ? AND id = ? AND customer = ? AND subscription = ? "
+        "AND period_start = ? AND period_end = ?",
+        (
+            invoice.status,
+            invoice.number,
+            series,
+            invoice.document,
+            invoice.namespace,
+            invoice.id,
+            invoice.customer,
+            invoice.subscription,
+            invoice.period_start,
+            invoice.period_end,
+        ),
+    )
+    assert moved.rowcount == 1, "an invoice keeps its id, customer and period"
