@@ -6,8 +6,8 @@ The filter language: which events a meter, a price or a query looks at.
 
 Two-valued logic, so that a filter and its negation always split the events in two: a missing path
 is null, `!=` is the negation of `==`, and an ordering between different types, or of null,
-booleans, objects or lists, is false. Numbers compare by exact value (`1 == 1.0`), strings by code point, and
-values of different types are never equal (`1 != "1"`, `1 != true`).
+booleans, objects or lists, is false. Numbers compare by exact value (`1 == 1.0`), strings by code
+point, and values of different types are never equal (`1 != "1"`, `1 != true`).
 
 The tree is public: `meters.compile` turns it into Python, the event store into SQL, and `evaluate`
 is the slow meaning both are tested against. Grammar:
