@@ -27,7 +27,7 @@ from taximeter.meters.definition import Aggregation, Meter
 from taximeter.meters.filters import And, Constant, Expression, parse_filter, to_python
 from taximeter.meters.paths import ATTRIBUTES
 from taximeter.meters.values import canonical_text, dimension_value, quantity_pico
-from taximeter.quantities import E12
+from taximeter.quantities import E12, exact_pico
 
 Group: TypeAlias = tuple[str | None, ...]
 Measure: TypeAlias = Callable[[Event], tuple[Any, ...] | None]
@@ -85,6 +85,8 @@ class Program(msgspec.Struct, frozen=True):
             counter does. A value is 1 for count, the distinct text for unique, otherwise int pico;
             for a grouped counter the pair (group, value). Raises Rejected `invalid_quantity` when a
             counted value is there but is no quantity. Touches no state.
+        measure_stored: The same for events that were accepted before: a meter that came after them
+            may find no quantity there, and then does not count them. Never raises.
         add: `add(cells, values, time, event_id)` folds measured values; never fails. Time in
             microseconds.
         source: What was generated, for the curious.
@@ -93,6 +95,7 @@ class Program(msgspec.Struct, frozen=True):
     event_type: str
     slots: tuple[int, ...]
     measure: Measure
+    measure_stored: Measure
     add: Add
     source: str
 
@@ -110,10 +113,14 @@ def compile_counters(slotted: Sequence[tuple[int, Counter]]) -> Program:
         add += _indent(_add_lines(index, slot, counter, always=index in measure.always))
     source = "\n".join([*measure.lines(), "", "", *add, ""])
     functions = _execute(source, measure.constants, event_type)
+    lenient = _execute(
+        source, {**measure.constants, "quantity_pico": _quantity_if_any}, event_type
+    )
     return Program(
         event_type=event_type,
         slots=tuple(slot for slot, _ in slotted),
         measure=functions["measure"],
+        measure_stored=lenient["measure"],
         add=functions["add"],
         source=source,
     )
@@ -281,7 +288,11 @@ def _indent(lines: list[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-def _execute(source: str, constants: dict[str, Decimal], event_type: str) -> dict[str, Any]:
+def _quantity_if_any(value: Any, _path: str) -> int | None:
+    return exact_pico(value)
+
+
+def _execute(source: str, constants: dict[str, Any], event_type: str) -> dict[str, Any]:
     scope: dict[str, Any] = {
         "EMPTY": {},
         "Decimal": Decimal,
