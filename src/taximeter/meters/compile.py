@@ -9,7 +9,8 @@ slow reading of the same definitions.
 
 Cells are one flat list for all event types of a namespace: the counter with slot number i owns
 `cells[2 * i]`, how many events it counted, and `cells[2 * i + 1]`, its state (see `aggregate`), or
-for a grouped counter a dict from group to `[n, state]`. `meters.cells` reads and merges them.
+for a grouped counter a dict from group to `[n, state]`. `meters.cells`, whose functions are also
+found here, makes, reads and merges them.
 """
 
 from __future__ import annotations
@@ -23,56 +24,29 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from taximeter.events.envelope import Event
+from taximeter.meters.cells import cell_groups, cell_value, empty_cells, merge_cells
+from taximeter.meters.counter import Counter, Group
 from taximeter.meters.definition import Aggregation, Meter
-from taximeter.meters.filters import And, Constant, Expression, parse_filter, to_python
+from taximeter.meters.filters import Constant, to_python
 from taximeter.meters.paths import ATTRIBUTES
 from taximeter.meters.values import canonical_text, dimension_value, quantity_pico
 from taximeter.quantities import E12, exact_pico
 
-Group: TypeAlias = tuple[str | None, ...]
+__all__ = [
+    "Counter",
+    "Group",
+    "Program",
+    "cell_groups",
+    "cell_value",
+    "compile_counters",
+    "empty_cells",
+    "merge_cells",
+]
+
 Measure: TypeAlias = Callable[[Event], tuple[Any, ...] | None]
 Add: TypeAlias = Callable[[list[Any], tuple[Any, ...], int, str], None]
 
 _INTEGER_BOUND: Final = 10**26  # K18
-
-
-class Counter(msgspec.Struct, frozen=True):
-    """
-    One number (or one per group) that live state keeps for each customer and period.
-
-    Attributes:
-        filter: A further filter beside the meter's own, or None.
-        group_by: Names of the meter's dimensions; () for one number.
-    """
-
-    meter: Meter
-    filter: str | None = None
-    group_by: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """
-        Short stable text of exactly what decides the number: equal keys, equal numbers.
-
-        Renaming a unit or adding a dimension keeps it; another path, filter or grouping changes it.
-        """
-        paths = [self.meter.dimensions[name] for name in self.group_by]
-        identity = (
-            self.meter.event_type,
-            self.meter.aggregation.value,
-            None if self.meter.aggregation is Aggregation.COUNT else self.meter.value,
-            self.meter.filter,
-            self.filter,
-            paths,
-        )
-        digest = hashlib.sha256(msgspec.json.encode(identity)).hexdigest()
-        return f"{self.meter.key}:{digest[:16]}"
-
-    @property
-    def expression(self) -> Expression | None:
-        """Both filters together; None if every event of the type counts."""
-        parts = tuple(parse_filter(text) for text in (self.meter.filter, self.filter) if text)
-        return And(parts) if len(parts) > 1 else next(iter(parts), None)
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -113,9 +87,7 @@ def compile_counters(slotted: Sequence[tuple[int, Counter]]) -> Program:
         add += _indent(_add_lines(index, slot, counter, always=index in measure.always))
     source = "\n".join([*measure.lines(), "", "", *add, ""])
     functions = _execute(source, measure.constants, event_type)
-    lenient = _execute(
-        source, {**measure.constants, "quantity_pico": _quantity_if_any}, event_type
-    )
+    lenient = _execute(source, {**measure.constants, "quantity_pico": _quantity_if_any}, event_type)
     return Program(
         event_type=event_type,
         slots=tuple(slot for slot, _ in slotted),

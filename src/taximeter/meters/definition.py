@@ -63,6 +63,9 @@ class Meter(msgspec.Struct, frozen=True):
     filter: str | None = None
     unit: str | None = None
 
+    def __hash__(self) -> int:  # the generated one would hash the dict
+        return hash((self.key, self.event_type, self.aggregation, self.value, self.filter))
+
 
 def parse_meter(key: str, document: object) -> Meter:
     """
