@@ -45,7 +45,9 @@ class Subscription(msgspec.Struct, frozen=True):
     One customer on one version of a plan.
 
     Attributes:
-        catalog_version: The version of the catalogue document whose plan it is rated by; pinned.
+        catalog_version: The catalogue version its plan was taken from.
+        pinned: Stay on exactly that version; otherwise newer versions apply, limits at the next
+            request and prices with the next period.
         start: Exact instant the first period begins.
         end: Exact instant it ended or will end, exclusive; None while it runs.
         timezone: The customer's zone when it began; kept, so that periods never move (K2).
@@ -58,6 +60,7 @@ class Subscription(msgspec.Struct, frozen=True):
     start: int
     anchor: Anchor
     timezone: str
+    pinned: bool = False
     status: str = "active"
     end: int | None = None
     overrides: dict[str, Any] = {}

@@ -1,0 +1,86 @@
+"""
+What is known of one customer right now: the counters of each of its billing periods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from taximeter.customers import Subscription
+from taximeter.periods import Period, Schedule
+
+Cells = list[Any]
+
+
+class Account:
+    """
+    Live counters of one customer.
+
+    The period of the newest event seen is kept at hand: nearly every event belongs to it, so
+    finding its counters is two comparisons. Late events find theirs by the schedule.
+
+    Attributes:
+        subscription: The one that is active, or None; periods are then calendar months.
+        end: Instant the subscription ends, exclusive; None while it runs. Events outside of
+            [schedule.start, end) are stored but belong to no period here.
+        periods: Start of a period -> (its end, its counters).
+        rebuilding: How many folds of history are on their way; exact only at 0.
+        seen: Some accepted event named one of its subjects.
+    """
+
+    __slots__ = (
+        "cells",
+        "customer",
+        "end",
+        "period_end",
+        "period_start",
+        "periods",
+        "rebuilding",
+        "schedule",
+        "seen",
+        "subscription",
+    )
+
+    def __init__(
+        self, customer: str, schedule: Schedule, subscription: Subscription | None
+    ) -> None:
+        self.customer = customer
+        self.schedule = schedule
+        self.subscription = subscription
+        self.end = subscription.end if subscription is not None else None
+        self.periods: dict[int, tuple[int, Cells]] = {}
+        self.cells: Cells = []
+        self.period_start = self.period_end = 0  # an empty period: no event falls into it
+        self.rebuilding = 0
+        self.seen = False
+
+    def cells_at(self, at: int, empty: Callable[[], Cells]) -> Cells | None:
+        """
+        The counters of the period that holds `at`, made by `empty` if it is a new one.
+
+        Returns:
+            None if `at` lies outside of the subscription.
+        """
+        if self.period_start <= at < self.period_end:
+            return self.cells
+        if at < self.schedule.start or (self.end is not None and at >= self.end):
+            return None
+        period = self.schedule.containing(at)
+        known = self.periods.get(period.start)
+        if known is None:
+            known = self.periods[period.start] = (period.end, empty())
+        if period.start > self.period_start:
+            self.period_start, self.period_end, self.cells = period.start, *known
+        return known[1]
+
+    def cells_of(self, period: Period) -> Cells | None:
+        """The counters of a period, or None if nothing was counted in it."""
+        known = self.periods.get(period.start)
+        return known[1] if known is not None else None
+
+    def relayout(self, convert: Callable[[Cells], Cells]) -> None:
+        """Rewrite every period's counters, after the set of counters changed."""
+        self.periods = {start: (end, convert(cells)) for start, (end, cells) in self.periods.items()}
+        if self.period_start in self.periods:
+            self.cells = self.periods[self.period_start][1]

@@ -1,0 +1,159 @@
+"""
+The fold: accepted events in, live counters out.
+
+A namespace's live state is a pure function of its accepted events up to a position, its counters
+and its customers. Nothing here reads a clock or waits; the one thread that sequences events calls
+it, so answers are exact without locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from taximeter.customers import Customer, Subscription
+from taximeter.events.envelope import Event
+from taximeter.live.account import Account, Cells
+from taximeter.meters.cells import Layout
+from taximeter.meters.compile import Counter, Group
+from taximeter.periods import Anchor, Cadence, Period, Schedule
+
+History = dict[int, Cells]
+"""Counters by the start of their period, in some layout."""
+
+
+class LiveState:
+    """
+    Live counters of one namespace.
+
+    Attributes:
+        layout: What is counted, and where in the cells.
+        accounts: Customer key -> account.
+        by_subject: Subject -> the account of the customer that claims it.
+        unmatched: Subject nobody claims -> how many of its events were accepted.
+    """
+
+    def __init__(self, counters: Sequence[Counter] = ()) -> None:
+        self.layout = Layout(counters)
+        self.accounts: dict[str, Account] = {}
+        self.by_subject: dict[str, Account] = {}
+        self.unmatched: dict[str, int] = {}
+
+    # --- what is counted, and for whom ---
+
+    def set_counters(self, wanted: Sequence[Counter]) -> list[Counter]:
+        """
+        Count these from now on.
+
+        Returns:
+            Counters that were not kept before. Their history is missing until `merge` brings it.
+        """
+        old = self.layout
+        added = [counter for counter in wanted if counter.key not in old.slots]
+        self.layout = Layout(wanted)
+        for account in self.accounts.values():
+            account.relayout(lambda cells: moved(cells, old, self.layout))
+        return added
+
+    def put_customer(
+        self, customer: Customer, subscription: Subscription | None, cadence: Cadence | None
+    ) -> Account:
+        """
+        Give a customer a fresh, empty account; events folded from now on are counted in it.
+
+        Args:
+            subscription: The active one, or None; `cadence` is that of its plan.
+        """
+        account = Account(customer.key, schedule_of(customer, subscription, cadence), subscription)
+        old = self.accounts.get(customer.key)
+        self.accounts[customer.key] = account
+        if old is not None:
+            for subject in [s for s, held in self.by_subject.items() if held is old]:
+                del self.by_subject[subject]
+        for subject in customer.all_subjects:
+            self.by_subject[subject] = account
+            self.unmatched.pop(subject, None)
+        return account
+
+    # --- the fold ---
+
+    def fold(self, event: Event, at: int, values: tuple[Any, ...] | None) -> None:
+        """
+        Count one accepted event.
+
+        Args:
+            at: Its instant, resolved.
+            values: What `Program.measure` returned for it, or None if no counter counts it.
+        """
+        account = self.by_subject.get(event.subject)
+        if account is None:
+            self.unmatched[event.subject] = self.unmatched.get(event.subject, 0) + 1
+            return
+        account.seen = True
+        if values is None:
+            return
+        if account.period_start <= at < account.period_end:
+            cells: Cells | None = account.cells
+        else:
+            cells = account.cells_at(at, self.layout.new_cells)
+        if cells is not None:
+            self.layout.programs[event.type].add(cells, values, at, event.id)
+
+    def fold_stored(self, events: Iterable[tuple[Event, int]]) -> None:
+        """
+        Count events that were accepted earlier, as (event, instant).
+
+        A meter may have come after them, so a value that it cannot read does not count for it.
+        """
+        programs = self.layout.programs
+        for event, at in events:
+            program = programs.get(event.type)
+            self.fold(event, at, program.measure_stored(event) if program is not None else None)
+
+    def merge(self, customer: str, history: History, layout: Layout) -> None:
+        """
+        Add history that was counted elsewhere in another layout.
+
+        Aggregates are mergeable (K12), so it does not matter that newer events came first.
+        """
+        account = self.accounts[customer]
+        account.seen = account.seen or bool(history)
+        for start, cells in history.items():
+            ours = account.cells_at(start, self.layout.new_cells)
+            if ours is not None:
+                ours[:] = self.layout.merge_cells(ours, moved(cells, layout, self.layout))
+
+    # --- answers ---
+
+    def usage(self, account: Account, counter: Counter, period: Period) -> tuple[int, int]:
+        """(events, value in pico) of an ungrouped counter in one period."""
+        cells, slot = account.cells_of(period), self.layout.slots.get(counter.key)
+        return (0, 0) if cells is None or slot is None else self.layout.cell_value(cells, slot)
+
+    def usage_by_group(
+        self, account: Account, counter: Counter, period: Period
+    ) -> dict[Group, tuple[int, int]]:
+        """Group -> (events, value in pico) of a grouped counter in one period."""
+        cells, slot = account.cells_of(period), self.layout.slots.get(counter.key)
+        return {} if cells is None or slot is None else self.layout.cell_groups(cells, slot)
+
+
+def moved(cells: Cells, old: Layout, new: Layout) -> Cells:
+    """The same counters in another layout; those it does not have are dropped."""
+    if old is new:
+        return cells
+    result = new.new_cells()
+    for key, slot in new.slots.items():
+        source = old.slots.get(key)
+        if source is not None:
+            result[2 * slot : 2 * slot + 2] = cells[2 * source : 2 * source + 2]
+    return result
+
+
+def schedule_of(
+    customer: Customer, subscription: Subscription | None, cadence: Cadence | None
+) -> Schedule:
+    """The billing periods of a customer: its subscription's, else calendar months."""
+    if subscription is None or cadence is None:
+        return Schedule(0, Cadence.MONTH, Anchor.CALENDAR, customer.timezone)
+    return Schedule(subscription.start, cadence, subscription.anchor, subscription.timezone)

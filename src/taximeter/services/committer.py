@@ -1,0 +1,182 @@
+"""
+Group commit: many requests, one sync.
+
+Entries are collected while the previous frame is being written by the one writer thread; when it
+is durable, everything collected meanwhile becomes the next frame. So a lone request waits for one
+sync, and under load one sync serves thousands of events, without a timer or a tuning knob.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from taximeter.errors import TaximeterError, Unavailable
+from taximeter.events.entry import Entry
+from taximeter.ports import EventLog
+
+logger = logging.getLogger(__name__)
+
+RETRY_FULL_DISK_S = 1.0
+
+
+class Committer:
+    """
+    Makes sequenced entries durable in order and tells their senders.
+
+    Sequenced entries have been decided and folded already, so they can only be written, never
+    taken back. If the disk is full their senders get `storage_full`, and the same entries are
+    written when there is room again: a sender that repeats the request then hears "duplicate".
+    After any other failure nothing is acknowledged any more (a failed sync is never retried as if
+    it were good): only a restart, which rebuilds from what is durable, can tell the truth again.
+
+    Args:
+        max_pending_bytes: Bodies waiting for the disk beyond which `admit` refuses.
+        on_commit: Called with (position, entries, seconds) after each durable frame.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        *,
+        max_pending_bytes: int = 128 * 1024 * 1024,
+        on_commit: Callable[[int, int, float], None] | None = None,
+    ) -> None:
+        self._log = log
+        self._max_pending_bytes = max_pending_bytes
+        self._on_commit = on_commit
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
+        self._pending: list[Entry] = []
+        self._waiters: list[asyncio.Future[int]] = []
+        self._barriers: list[tuple[int, asyncio.Future[None]]] = []
+        self._pending_bytes = 0
+        self._busy = False
+        self.full: TaximeterError | None = None
+        self.failure: TaximeterError | None = None
+        self.position = log.position
+
+    def admit(self) -> None:
+        """
+        Refuse work early when its acknowledgement could not be given.
+
+        Raises:
+            Unavailable: The log has failed, the disk is full, or too much waits for it.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self.full is not None:
+            raise self.full
+        if self._pending_bytes > self._max_pending_bytes:
+            raise Unavailable("overloaded", "Too many events wait for the disk.", retry_after_s=1)
+
+    def submit(self, entry: Entry) -> asyncio.Future[int]:
+        """The future resolves with the durable position once the entry is on disk."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[int] = loop.create_future()
+        self._pending.append(entry)
+        self._waiters.append(waiter)
+        self._pending_bytes += len(entry.body)
+        if not self._busy:
+            # One turn of the loop later: requests that arrived together share the frame.
+            self._busy = True
+            loop.call_soon(self._start)
+        return waiter
+
+    async def durable(self, position: int) -> None:
+        """Wait until `position` is on disk."""
+        if self.position >= position:
+            return
+        if self.failure is not None:
+            raise self.failure
+        barrier: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._barriers.append((position, barrier))
+        await barrier
+
+    async def close(self) -> None:
+        """Write what is pending, then stop the writer."""
+        while self._busy and self.failure is None and self.full is None:
+            await asyncio.sleep(0.001)
+        self._executor.shutdown(wait=True)
+
+    def _start(self) -> None:
+        if not self._pending or self.failure is not None:
+            self._fail(self._waiters, self.failure)
+            self._waiters = []
+            self._busy = False
+            return
+        entries, waiters = self._pending, self._waiters
+        self._pending, self._waiters, self._pending_bytes = [], [], 0
+        started = time.perf_counter()
+        future = asyncio.get_running_loop().run_in_executor(
+            self._executor, self._log.append, entries
+        )
+        future.add_done_callback(lambda done: self._finish(done, entries, waiters, started))
+
+    def _finish(
+        self,
+        done: asyncio.Future[int],
+        entries: list[Entry],
+        waiters: list[asyncio.Future[int]],
+        started: float,
+    ) -> None:
+        error = done.exception()
+        if error is None:
+            self._acknowledge(done.result(), waiters)
+            if self._on_commit is not None:
+                self._on_commit(self.position, len(entries), time.perf_counter() - started)
+        elif isinstance(error, TaximeterError) and error.code == "storage_full":
+            self._wait_for_room(error, entries, waiters)
+            return
+        else:
+            self._stop_for_good(error)
+            self._fail(waiters, self.failure)
+        self._start()
+
+    def _acknowledge(self, position: int, waiters: list[asyncio.Future[int]]) -> None:
+        self.position = position
+        self.full = None
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(position)
+        if self._barriers:
+            waiting = self._barriers
+            self._barriers = []
+            for wanted, barrier in waiting:
+                if wanted > position:
+                    self._barriers.append((wanted, barrier))
+                elif not barrier.done():
+                    barrier.set_result(None)
+
+    def _wait_for_room(
+        self, error: TaximeterError, entries: list[Entry], waiters: list[asyncio.Future[int]]
+    ) -> None:
+        if self.full is None:
+            logger.error("the disk is full; events are refused until there is room")
+        self.full = error
+        self._fail(waiters + self._waiters, error)
+        self._pending = entries + self._pending
+        self._waiters = []
+        asyncio.get_running_loop().call_later(RETRY_FULL_DISK_S, self._start)
+
+    def _stop_for_good(self, error: BaseException) -> None:
+        if isinstance(error, TaximeterError):
+            self.failure = error
+        else:
+            self.failure = Unavailable(
+                "storage_failed", "The log could not be written; restart to recover."
+            )
+        logger.critical("the log cannot be written; no event is acknowledged", exc_info=error)
+        for _, barrier in self._barriers:
+            if not barrier.done():
+                barrier.set_exception(self.failure)
+        self._barriers = []
+
+    @staticmethod
+    def _fail(waiters: list[asyncio.Future[int]], error: TaximeterError | None) -> None:
+        for waiter in waiters:
+            if not waiter.done():
+                assert error is not None
+                waiter.set_exception(error)

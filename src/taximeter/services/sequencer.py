@@ -1,0 +1,270 @@
+"""
+The one writer: what is decided about each event, in order, in memory, without a pause.
+
+`Sequencer.ingest` runs from the first look at a decoded batch to its place in the next frame
+without yielding, so identity, counters and log can never disagree, and no lock exists. The caller
+acknowledges when the returned future says the frame is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from taximeter.errors import Rejected
+from taximeter.events.acceptance import AcceptanceWindow, resolve_times
+from taximeter.events.decode import Decoded, decode
+from taximeter.events.entry import KIND_EVENTS, Entry
+from taximeter.events.envelope import Event, Format, Rejection, Verdict
+from taximeter.events.identity import identities
+from taximeter.services.committer import Committer
+from taximeter.services.tenant import Tenant
+
+ACCEPTED = Verdict.ACCEPTED.value
+CONFLICT = Verdict.CONFLICT.value
+REJECTED = Verdict.REJECTED.value
+
+
+class Identities(Protocol):
+    """The index of everything accepted within the acceptance window."""
+
+    def decide(self, keys: Any, fingerprints: Any, next_seq: int) -> tuple[Any, Any]: ...
+
+
+class Outcome(msgspec.Struct, gc=False):
+    """
+    What became of one request.
+
+    Attributes:
+        verdicts: One `Verdict` value a byte, in the order of the request.
+        seqs: Where each event stands in the log, 0 for rejected ones; a duplicate or conflict
+            names the event it repeats.
+        errors: Rejected and conflicting items.
+        position: Seq of the newest event sequenced so far.
+        durable: Resolves when all of it is on disk.
+    """
+
+    verdicts: bytes
+    seqs: list[int]
+    errors: list[Rejection]
+    rejected_bodies: list[bytes]
+    position: int
+    durable: asyncio.Future[int]
+
+    def count(self, verdict: Verdict) -> int:
+        return self.verdicts.count(verdict.value)
+
+
+class Admissible(msgspec.Struct, gc=False):
+    """Items that only their identity can still keep out, as parallel lists."""
+
+    places: Sequence[int]
+    events: list[Event]
+    times: list[int]
+    values: list[tuple[Any, ...] | None]
+
+
+class Sequencer:
+    """
+    Decides, folds and hands over to the committer.
+
+    Args:
+        position: Seq of the last event in the log.
+        on_batch: Told (tenant, places, events, verdicts, seqs) of each request, to feed live views.
+    """
+
+    def __init__(
+        self,
+        index: Identities,
+        committer: Committer,
+        position: int,
+        on_batch: Callable[[Tenant, Sequence[int], list[Event], bytes, list[int]], None],
+    ) -> None:
+        self._index = index
+        self._committer = committer
+        self._on_batch = on_batch
+        self.position = position
+
+    def ingest(
+        self, tenant: Tenant, body: bytes, form: Format, received_at: int, *, backfill: bool = False
+    ) -> Outcome:
+        """
+        Decide every item of a body and queue it for the log.
+
+        Args:
+            backfill: An explicit import: the past bound of the acceptance window is lifted (K16).
+
+        Raises:
+            Rejected: The body as a whole is no event; nothing was counted or stored.
+            Unavailable: The log cannot take it now; nothing was counted or stored.
+        """
+        self._committer.admit()
+        decoded = decode(body, form)
+        window = tenant.window.for_backfill() if backfill else tenant.window
+        tenant.counts.received += decoded.count
+        admissible, errors = _admit(decoded, tenant, received_at, window)
+        verdicts = bytearray([REJECTED]) * decoded.count
+        seqs = [0] * decoded.count
+        self._decide(tenant, admissible, verdicts, seqs, errors)
+        return self._log(tenant, decoded, body, form, received_at, verdicts, seqs, errors)
+
+    def _decide(
+        self,
+        tenant: Tenant,
+        admissible: Admissible,
+        verdicts: bytearray,
+        seqs: list[int],
+        errors: list[Rejection],
+    ) -> None:
+        events = admissible.events
+        if not events:
+            return
+        keys, fingerprints = identities(tenant.seed, tenant.name, events)
+        decided, places = self._index.decide(keys, fingerprints, self.position + 1)
+        accepted = int(np.count_nonzero(decided == ACCEPTED))
+        self.position += accepted
+        item_verdicts = decided.tobytes()
+        item_seqs = places.tolist()
+        if len(events) == len(seqs):
+            verdicts[:] = item_verdicts
+            seqs[:] = item_seqs
+        else:
+            for place, verdict, seq in zip(
+                admissible.places, item_verdicts, item_seqs, strict=True
+            ):
+                verdicts[place] = verdict
+                seqs[place] = seq
+        _fold(tenant, admissible, item_verdicts)
+        if accepted != len(events):
+            errors += _conflicts(admissible, item_verdicts, item_seqs)
+            errors.sort(key=lambda error: error.index)
+        self._on_batch(tenant, admissible.places, events, item_verdicts, item_seqs)
+
+    def _log(
+        self,
+        tenant: Tenant,
+        decoded: Decoded,
+        body: bytes,
+        form: Format,
+        received_at: int,
+        verdicts: bytearray,
+        seqs: list[int],
+        errors: list[Rejection],
+    ) -> Outcome:
+        stored = bytes(verdicts)
+        counts = tenant.counts
+        accepted = stored.count(ACCEPTED)
+        rejected = stored.count(REJECTED)
+        conflicts = stored.count(CONFLICT)
+        counts.accepted += accepted
+        counts.rejected += rejected
+        counts.conflicts += conflicts
+        counts.duplicates += len(stored) - accepted - rejected - conflicts
+        if not accepted:
+            # Nothing new: the verdicts are kept for the counts, the bytes are known already.
+            body, form = b"", Format.LINES
+        elif rejected:
+            body, form = _without_rejected(decoded, stored), Format.LINES
+        entry = Entry(tenant.name, received_at, form, stored, body, KIND_EVENTS)
+        bodies = [decoded.raw(e.index) for e in errors if stored[e.index] == REJECTED]
+        return Outcome(
+            stored, seqs, errors, bodies, self.position, self._committer.submit(entry)
+        )
+
+
+def _admit(
+    decoded: Decoded, tenant: Tenant, received_at: int, window: AcceptanceWindow
+) -> tuple[Admissible, list[Rejection]]:
+    """Split items into those that may be counted and those that are rejected, with the reason."""
+    if decoded.events is not None:
+        events = decoded.events
+        try:
+            times = resolve_times(events, received_at, window)
+            values = _measure(tenant, events)
+            return Admissible(range(len(events)), events, times, values), []
+        except Rejected:
+            pass  # some item is at fault: find out which, one by one
+    return _admit_each(decoded, tenant, received_at, window)
+
+
+def _measure(tenant: Tenant, events: list[Event]) -> list[tuple[Any, ...] | None]:
+    programs = tenant.live.layout.programs
+    if len(programs) == 1:
+        ((name, program),) = programs.items()
+        measure = program.measure
+        return [measure(e) if e.type == name else None for e in events]
+    find = programs.get
+    return [
+        program.measure(e) if (program := find(e.type)) is not None else None for e in events
+    ]
+
+
+def _admit_each(
+    decoded: Decoded, tenant: Tenant, received_at: int, window: AcceptanceWindow
+) -> tuple[Admissible, list[Rejection]]:
+    admissible = Admissible([], [], [], [])
+    places: list[int] = []
+    errors: list[Rejection] = []
+    for index, item in enumerate(decoded.items):
+        if isinstance(item, Rejection):
+            errors.append(item)
+            continue
+        try:
+            times = resolve_times([item], received_at, window)
+            values = _measure(tenant, [item])
+        except Rejected as error:
+            errors.append(Rejection(index, item.id, error.code, error.message))
+            continue
+        places.append(index)
+        admissible.events.append(item)
+        admissible.times += times
+        admissible.values += values
+    admissible.places = places
+    return admissible, errors
+
+
+def _fold(tenant: Tenant, admissible: Admissible, verdicts: bytes) -> None:
+    live = tenant.live
+    fold, accounts, programs = live.fold, live.by_subject, live.layout.programs
+    for event, at, values, verdict in zip(
+        admissible.events, admissible.times, admissible.values, verdicts, strict=True
+    ):
+        if verdict:
+            continue
+        account = accounts.get(event.subject)
+        if (
+            account is not None
+            and values is not None
+            and account.period_start <= at < account.period_end
+        ):
+            # What `LiveState.fold` does for nearly every event, without the call.
+            programs[event.type].add(account.cells, values, at, event.id)
+        else:
+            fold(event, at, values)
+
+
+def _conflicts(admissible: Admissible, verdicts: bytes, seqs: list[int]) -> list[Rejection]:
+    return [
+        Rejection(
+            place,
+            event.id,
+            "event_conflict",
+            f"An event with this source and id but other content is at position 0:{seq}.",
+        )
+        for place, event, verdict, seq in zip(
+            admissible.places, admissible.events, verdicts, seqs, strict=True
+        )
+        if verdict == CONFLICT
+    ]
+
+
+def _without_rejected(decoded: Decoded, verdicts: bytes) -> bytes:
+    """The items as lines, `null` in place of a rejected one: it lies with the dead letters."""
+    return b"\n".join(
+        b"null" if verdict == REJECTED else decoded.raw(index).replace(b"\n", b" ")
+        for index, verdict in enumerate(verdicts)
+    )
