@@ -93,7 +93,8 @@ CODES: Final[dict[str, str]] = {
     "body_too_large": "The body is larger than the limit, before or after decompression.",
     "batch_too_large": "More events in one request than the limit.",
     "unsupported_media_type": "The Content-Type is not one this endpoint reads.",
-    "unsupported_encoding": "The Content-Encoding is not gzip or zstd, or the data is corrupt.",
+    "unsupported_encoding": "The Content-Encoding is not gzip or zstd.",
+    "corrupt_encoding": "The compressed body is damaged or cut short.",
     "not_found": "Nothing by that name in this namespace.",
     "method_not_allowed": "The path exists, but not with this method.",
     "request_timeout": "The request did not arrive completely in time.",
@@ -129,6 +130,7 @@ CODES: Final[dict[str, str]] = {
     "limit_reached": "The limit leaves no room for the amount asked.",
     # invoices
     "invoice_not_draft": "Only a draft invoice can be finalised or discarded.",
+    "invoice_not_issued": "Only an issued invoice can be paid.",
     "invoice_final": "The invoice is final; correct it with a later entry instead.",
     "period_open": "The period has not ended yet.",
     # idempotency, state, storage

@@ -121,10 +121,10 @@ def dump_price(price: Price) -> dict[str, Any]:
             amount = format_exact(price.amount)
             return {"type": "flat", "amount": amount, "timing": price.timing.value}
         case PerUnit():
-            return {"type": "per_unit", "unit": format_exact(price.unit)} | _dump_usage(price)
+            return {"type": "per_unit"} | _dump_usage(price) | {"unit": format_exact(price.unit)}
         case Graduated():
             tiers = [_dump_tier(tier) for tier in price.tiers]
-            return {"type": "graduated", "tiers": tiers} | _dump_usage(price)
+            return {"type": "graduated"} | _dump_usage(price) | {"tiers": tiers}
 
 
 def _dump_usage(price: UsagePrice) -> dict[str, Any]:

@@ -1,0 +1,173 @@
+"""
+The invoice as a document: its public JSON, its canonical bytes, its digest.
+
+Canonical JSON has sorted keys, no spaces, and UTF-8 without needless escapes. The digest covers
+it without the `digest` member itself, so anyone can check an invoice with any JSON library.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from taximeter.instants import format_instant, parse_instant
+from taximeter.invoices.invoice import Invoice, Kind, Line, Lineage, Status
+from taximeter.money import exponent, format_exact, format_minor, round_minor
+from taximeter.periods import Period
+from taximeter.quantities import E12, format_quantity
+from taximeter.rating import Proration, RatedTier
+
+
+def dump_invoice(invoice: Invoice) -> dict[str, Any]:
+    """The JSON of the HTTP interface, `digest` included; quantities and amounts are text."""
+    document = _dump(invoice)
+    document["digest"] = digest_of(document)
+    return document
+
+
+def canonical_bytes(invoice: Invoice) -> bytes:
+    """`dump_invoice` as canonical JSON: what is stored, and what a final invoice keeps for ever."""
+    return _canonical(dump_invoice(invoice))
+
+
+def digest(invoice: Invoice) -> str:
+    """ "sha256:" + hex of the canonical JSON without its `digest` member."""
+    return digest_of(_dump(invoice))
+
+
+def digest_of(document: dict[str, Any]) -> str:
+    """The digest a decoded document should carry; its own `digest` member is left out."""
+    content = {name: value for name, value in document.items() if name != "digest"}
+    return f"sha256:{sha256(_canonical(content)).hexdigest()}"
+
+
+def parse_invoice(document: bytes) -> Invoice:
+    """
+    Inverse of `canonical_bytes`. Whether the digest is right is a question for `digest_of`.
+
+    Args:
+        document: As this module wrote it.
+    """
+    content = msgspec.json.decode(document)
+    currency = content["currency"]
+    return Invoice(
+        id=content["id"],
+        number=content["number"],
+        customer=content["customer"],
+        subscription=content["subscription"],
+        status=Status(content["status"]),
+        currency=currency,
+        issued_at=None if content["issued_at"] is None else parse_instant(content["issued_at"]),
+        period=_parse_period(content["period"]),
+        lines=tuple(_parse_line(line, currency) for line in content["lines"]),
+        discount_minor=_parse_minor(content["discount"], currency),
+        tax_minor=_parse_minor(content["tax"], currency),
+        credits_applied_minor=_parse_minor(content["credits_applied"], currency),
+    )
+
+
+def _canonical(document: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(document, order="sorted")
+
+
+def _dump(invoice: Invoice) -> dict[str, Any]:
+    currency = invoice.currency
+    return {
+        "id": invoice.id,
+        "number": invoice.number,
+        "customer": invoice.customer,
+        "subscription": invoice.subscription,
+        "status": invoice.status.value,
+        "currency": currency,
+        "period": invoice.period.to_json(),
+        "issued_at": None if invoice.issued_at is None else format_instant(invoice.issued_at),
+        "lines": [_dump_line(line, currency) for line in invoice.lines],
+        "subtotal": format_minor(invoice.subtotal_minor, currency),
+        "discount": format_minor(invoice.discount_minor, currency),
+        "tax": format_minor(invoice.tax_minor, currency),
+        "credits_applied": format_minor(invoice.credits_applied_minor, currency),
+        "total": format_minor(invoice.total_minor, currency),
+        "amount_due": format_minor(invoice.amount_due_minor, currency),
+    }
+
+
+def _dump_line(line: Line, currency: str) -> dict[str, Any]:
+    """Members that explain a special case (free units, a bound, a part of a period) are there
+    only in that case."""
+    digits = exponent(currency)
+    document: dict[str, Any] = {
+        "id": line.id,
+        "kind": line.kind.value,
+        "description": line.description,
+        "price": line.price,
+        "meter": line.meter,
+        "period": line.period.to_json(),
+        "quantity": format_quantity(line.quantity_pico),
+        "amount": format_minor(line.amount_minor, currency),
+        "group": line.group,
+        "tiers": [_dump_tier(tier, digits) for tier in line.tiers],
+        "lineage": None if line.lineage is None else msgspec.to_builtins(line.lineage),
+    }
+    if line.free_pico:
+        document["free"] = format_quantity(line.free_pico)
+    if line.adjustment:
+        document["adjustment"] = format_exact(line.adjustment, digits)
+    if line.proration is not None:
+        document["proration"] = msgspec.to_builtins(line.proration)
+    return document
+
+
+def _dump_tier(tier: RatedTier, digits: int) -> dict[str, str]:
+    document = {
+        "quantity": format_quantity(tier.quantity_pico),
+        "unit": format_exact(tier.unit, digits),
+        "amount": format_exact(tier.amount, digits),
+    }
+    if tier.flat:
+        document["flat"] = format_exact(tier.flat, digits)
+    return document
+
+
+def _parse_line(content: dict[str, Any], currency: str) -> Line:
+    lineage, proration = content["lineage"], content.get("proration")
+    return Line(
+        id=content["id"],
+        kind=Kind(content["kind"]),
+        description=content["description"],
+        price=content["price"],
+        meter=content["meter"],
+        period=_parse_period(content["period"]),
+        quantity_pico=_parse_pico(content["quantity"]),
+        amount_minor=_parse_minor(content["amount"], currency),
+        group=content["group"],
+        free_pico=_parse_pico(content.get("free", "0")),
+        tiers=tuple(_parse_tier(tier) for tier in content["tiers"]),
+        adjustment=Fraction(content.get("adjustment", 0)),
+        proration=None if proration is None else msgspec.convert(proration, Proration),
+        lineage=None if lineage is None else msgspec.convert(lineage, Lineage),
+    )
+
+
+def _parse_tier(content: dict[str, str]) -> RatedTier:
+    return RatedTier(
+        quantity_pico=_parse_pico(content["quantity"]),
+        unit=Fraction(content["unit"]),
+        flat=Fraction(content.get("flat", 0)),
+    )
+
+
+def _parse_period(content: dict[str, str]) -> Period:
+    return Period(parse_instant(content["start"]), parse_instant(content["end"]))
+
+
+def _parse_pico(text: str) -> int:
+    """Unlike a quantity that arrives, the sum of many has no limit of digits."""
+    return int(Fraction(text) * E12)
+
+
+def _parse_minor(text: str, currency: str) -> int:
+    """Exact: the text was written with the currency's digits, so nothing is rounded here."""
+    return round_minor(Fraction(text), currency)

@@ -1,0 +1,116 @@
+"""
+The invoice: rounded lines, and totals that are sums of them (K5, K10).
+
+    subtotal = sum of lines      total = subtotal - discount + tax
+    amount due = total - credits applied
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fractions import Fraction
+
+import msgspec
+
+from taximeter.periods import Period
+from taximeter.rating import Proration, RatedTier
+
+
+class Status(StrEnum):
+    """Where an invoice stands; `states` says what may follow what."""
+
+    DRAFT = "draft"
+    ISSUED = "issued"
+    PAID = "paid"
+    VOID = "void"
+
+
+class Kind(StrEnum):
+    """What a line charges for."""
+
+    FLAT = "flat"
+    USAGE = "usage"
+
+
+class Lineage(msgspec.Struct, frozen=True):
+    """
+    The events behind a line.
+
+    Attributes:
+        events: How many were counted.
+        position: Position of the log up to which they were read, such as "0:91822".
+        digest: "sha256:" + hex of their Merkle root, see `lineage`.
+    """
+
+    events: int
+    position: str
+    digest: str
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One charge, rounded once, with everything that explains it.
+
+    Attributes:
+        id: Unique on its invoice.
+        price: "PLAN/PRICE@VERSION": the plan, the price's key, the catalogue version.
+        meter: What was measured; None for a flat fee.
+        quantity_pico: Billable quantity; 1 unit for a flat fee.
+        amount_minor: Minor units of the invoice's currency.
+        group: Values of the price's `group_by` dimensions; empty without.
+        free_pico: How much of the quantity was free.
+        tiers: Exact steps; with `adjustment` they sum to the amount before rounding.
+        adjustment: What a minimum added or (negative) a maximum took off; exact.
+        proration: Days a flat fee was due for, if not all of its period.
+        lineage: None for a flat fee.
+    """
+
+    id: str
+    kind: Kind
+    description: str
+    price: str
+    period: Period
+    quantity_pico: int
+    amount_minor: int
+    meter: str | None = None
+    group: dict[str, str | None] = {}
+    free_pico: int = 0
+    tiers: tuple[RatedTier, ...] = ()
+    adjustment: Fraction = Fraction(0)
+    proration: Proration | None = None
+    lineage: Lineage | None = None
+
+
+class Invoice(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a customer owes for one period of one subscription.
+
+    Attributes:
+        number: From the gapless series of its namespace; None until issued.
+        issued_at: Microseconds since the epoch; None until issued.
+    """
+
+    id: str
+    customer: str
+    subscription: str
+    currency: str
+    period: Period
+    lines: tuple[Line, ...]
+    status: Status = Status.DRAFT
+    number: str | None = None
+    issued_at: int | None = None
+    discount_minor: int = 0
+    tax_minor: int = 0
+    credits_applied_minor: int = 0
+
+    @property
+    def subtotal_minor(self) -> int:
+        return sum(line.amount_minor for line in self.lines)
+
+    @property
+    def total_minor(self) -> int:
+        return self.subtotal_minor - self.discount_minor + self.tax_minor
+
+    @property
+    def amount_due_minor(self) -> int:
+        return self.total_minor - self.credits_applied_minor
