@@ -1,0 +1,166 @@
+"""
+Servers under test: started in their own session, watched through /proc, killed as a group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load import Address
+
+ROOT = Path(__file__).resolve().parent.parent
+_TICKS = os.sysconf("SC_CLK_TCK")
+_READY_S = 120.0
+
+
+class Server:
+    """
+    A process group that prints `... ready on http://HOST:PORT`.
+
+    Attributes:
+        address: Where it listens.
+        ready_s: From its start to the ready line.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        started = time.perf_counter()
+        self._log = log.open("ab")
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        self.address = self._await_ready(started + _READY_S)
+        self.ready_s = time.perf_counter() - started
+
+    def _await_ready(self, deadline: float) -> Address:
+        assert self._process.stdout is not None
+        alarm = threading.Timer(deadline - time.perf_counter(), self.kill)
+        alarm.start()
+        try:
+            for raw in self._process.stdout:
+                line = raw.decode(errors="replace")
+                if " ready on http://" in line:
+                    host, _, port = line.strip().rpartition("/")[2].rpartition(":")
+                    threading.Thread(target=self._drain, daemon=True).start()
+                    return host, int(port)
+        finally:
+            alarm.cancel()
+        self.kill()
+        raise RuntimeError(f"{self._process.args!r} did not get ready; see {self._log.name}")
+
+    def _drain(self) -> None:
+        assert self._process.stdout is not None
+        with contextlib.suppress(ValueError):
+            for _ in self._process.stdout:
+                pass
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def kill(self) -> None:
+        """kill -9 for the whole group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._close()
+
+    def stop(self) -> None:
+        """Ask politely, so that it writes its snapshot; then insist."""
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(30)
+        self.kill()
+
+    def _close(self) -> None:
+        self._log.close()
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """One JSON request outside any measurement; the decoded answer."""
+        host, port = self.address
+        request = urllib.request.Request(
+            f"http://{host}:{port}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            data = answer.read()
+        return json.loads(data) if data else None
+
+
+def taximeter(data: Path) -> Server:
+    """A node of this product on its own data directory."""
+    program = Path(sys.executable).with_name("taximeter")
+    command = [str(program), "serve", "--data", str(data), "--port", str(free_port()), "--dev"]
+    return Server(command, data.with_suffix(".log"))
+
+
+def module(name: str, *args: str, log: Path) -> Server:
+    """One of our own small servers."""
+    return Server([sys.executable, "-m", name, *args], log)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def tree(pid: int) -> Iterator[int]:
+    """A process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                children.setdefault(int(_stat(int(entry.name))[1]), []).append(int(entry.name))
+    waiting = [pid]
+    while waiting:
+        current = waiting.pop()
+        yield current
+        waiting.extend(children.get(current, []))
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """CPU seconds, user and system, of these processes and what they started, ended or not."""
+    total = 0
+    for pid in pids:
+        for member in tree(pid):
+            with contextlib.suppress(OSError):
+                fields = _stat(member)
+                total += sum(int(ticks) for ticks in fields[11:15])  # own, and of ended children
+    return total / _TICKS
+
+
+def memory_mib(pid: int) -> tuple[float, float]:
+    """(sum of RSS, sum of PSS) of a process and its descendants; PSS counts shared pages once."""
+    rss = pss = 0
+    for member in tree(pid):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
+                name, _, value = line.partition(":")
+                if name == "Rss":
+                    rss += int(value.split()[0])
+                elif name == "Pss":
+                    pss += int(value.split()[0])
+    return rss / 1024, pss / 1024
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the state on; the name before may hold anything."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
