@@ -22,15 +22,15 @@ is the slow meaning both are tested against. Grammar:
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 import msgspec
 
 from taximeter.errors import Rejected
 from taximeter.events.envelope import Event
+from taximeter.meters.filter_tokens import Token, fail, number, string, tokenize
 from taximeter.meters.paths import path_problem, read
 
 MAX_FILTER_LENGTH: Final = 2000
@@ -179,34 +179,11 @@ def _python_equal(name: str, literal: Constant, constant: Callable[[Constant], s
 
 # --- reading ----------------------------------------------------------------------------------
 
-_TOKEN: Final = re.compile(
-    r"""[ \t\r\n]*(?:
-      (?P<string> "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' )
-    | (?P<number> -?[0-9][0-9A-Za-z_.+]* )
-    | (?P<word>   [A-Za-z_][A-Za-z0-9_.-]* )
-    | (?P<sign>   == | != | <= | >= | && | \|\| | [<>!()\[\],] )
-    | (?P<end>    \Z )
-    | (?P<bad>    . )
-    )""",
-    re.VERBOSE | re.DOTALL,
-)
-_DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
-_ESCAPE: Final = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
-_ESCAPES: Final = {
-    '"': '"', "'": "'", "\\": "\\", "/": "/",
-    "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t",
-}  # fmt: skip
 _WORD_LITERALS: Final[dict[str, Constant]] = {"true": True, "false": False, "null": None}
 _KEYWORDS: Final = frozenset({"and", "or", "not", "in", "exists", *_WORD_LITERALS})
 _SYNONYMS: Final = {"&&": "and", "||": "or", "!": "not"}
 _OPERATORS: Final[tuple[Operator, ...]] = ("==", "!=", "<=", ">=", "<", ">")
 _LITERAL_RULE: Final = 'a literal: "text", 12.5, true, false or null'
-
-
-class _Token(NamedTuple):
-    kind: str
-    text: str
-    column: int  # from 1
 
 
 def parse_filter(text: str) -> Expression:
@@ -222,51 +199,22 @@ def parse_filter(text: str) -> Expression:
             f"a filter has at most {MAX_FILTER_LENGTH} characters, this one has {len(text)}",
             limit=MAX_FILTER_LENGTH,
         )
-    return _Parser(_tokens(text)).whole()
-
-
-def _tokens(text: str) -> list[_Token]:
-    tokens: list[_Token] = []
-    position = 0
-    while not tokens or tokens[-1].kind != "end":
-        found = _TOKEN.match(text, position)
-        assert found is not None, "the last branch takes anything"
-        kind = str(found.lastgroup)
-        token = _Token(kind, found[kind], found.start(kind) + 1)
-        if kind == "bad":
-            _fail_at_bad(token)
-        tokens.append(token)
-        position = found.end()
-    return tokens
-
-
-def _fail_at_bad(token: _Token) -> NoReturn:
-    if token.text in "\"'":
-        _fail(token.column, f"the string that begins here has no closing {token.text}")
-    if token.text == "=":
-        _fail(token.column, "'=' is not an operator; write '=='")
-    if token.text in "&|":
-        _fail(token.column, f"'{token.text}' is not an operator; write '{token.text * 2}'")
-    _fail(token.column, f"unexpected character {token.text!r}")
-
-
-def _fail(column: int, text: str) -> NoReturn:
-    raise Rejected("invalid_filter", f"column {column}: {text}", column=column)
+    return _Parser(tokenize(text)).whole()
 
 
 class _Parser:
     """Recursive descent: one method a rule of the grammar in the module's docstring."""
 
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
         self._next = 0
         self._depth = 0
 
     @property
-    def _token(self) -> _Token:
+    def _token(self) -> Token:
         return self._tokens[self._next]
 
-    def _take(self) -> _Token:
+    def _take(self) -> Token:
         token = self._token
         self._next += 1
         return token
@@ -282,7 +230,7 @@ class _Parser:
         hint = ""
         if token.kind == "word" and token.text not in _KEYWORDS and token.text.lower() in _KEYWORDS:
             hint = f"; keywords are lower case: '{token.text.lower()}'"
-        _fail(token.column, f"expected {what}, found {found}{hint}")
+        fail(token.column, f"expected {what}, found {found}{hint}")
 
     def _sign(self, text: str) -> None:
         if not self._at(text):
@@ -314,7 +262,7 @@ class _Parser:
             return self._exists() if self._at("exists") else self._test()
         self._depth += 1
         if self._depth > MAX_FILTER_DEPTH:
-            _fail(self._token.column, f"nested more than {MAX_FILTER_DEPTH} deep")
+            fail(self._token.column, f"nested more than {MAX_FILTER_DEPTH} deep")
         if self._take().text == "(":
             expression = self._or()
             self._sign(")")
@@ -349,7 +297,7 @@ class _Parser:
         if problem is not None:
             if token.text.lower() in _KEYWORDS:
                 self._expected("a path like data.model")
-            _fail(token.column, problem)
+            fail(token.column, problem)
         self._next += 1
         return token.text
 
@@ -367,37 +315,12 @@ class _Parser:
     def _literal(self) -> Constant:
         token = self._token
         if token.kind == "word" and token.text not in _KEYWORDS:
-            _fail(token.column, f'expected {_LITERAL_RULE}; text is quoted, like "{token.text}"')
+            fail(token.column, f'expected {_LITERAL_RULE}; text is quoted, like "{token.text}"')
         if token.kind not in ("string", "number") and token.text not in _WORD_LITERALS:
             self._expected(_LITERAL_RULE)
         self._next += 1
         if token.kind == "string":
-            return _string(token)
+            return string(token)
         if token.kind == "number":
-            return _number(token)
+            return number(token)
         return _WORD_LITERALS[token.text]
-
-
-def _number(token: _Token) -> int | Decimal:
-    if not _DECIMAL.fullmatch(token.text):
-        _fail(token.column, f"{token.text!r} is not a decimal number like -12.5")
-    whole, _, fraction = token.text.partition(".")
-    fraction = fraction.rstrip("0")
-    return Decimal(f"{whole}.{fraction}") if fraction else int(whole)
-
-
-def _string(token: _Token) -> str:
-    def unescape(found: re.Match[str]) -> str:
-        escape = found[1]
-        if len(escape) == 5:
-            return chr(int(escape[1:], 16))
-        if escape not in _ESCAPES:
-            _fail(token.column + 1 + found.start(), f"unknown escape '\\{escape}'")
-        return _ESCAPES[escape]
-
-    plain = _ESCAPE.sub(unescape, token.text[1:-1])
-    try:
-        # A pair of \u escapes is one character; half a pair is none.
-        return plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
-    except UnicodeDecodeError:
-        _fail(token.column, "the string has half of a surrogate pair")

@@ -47,8 +47,8 @@ class DocumentInvalid(Rejected):
 
 
 def below(path: str, name: str) -> str:
-    """The path of a member."""
-    return f"{path}.{name}" if path else name
+    """The path of a member; either may be "" for none."""
+    return f"{path}.{name}" if path and name else path or name
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -105,9 +105,13 @@ class Fields:
             else:
                 self.problem("", f"member names are strings, found {kind_of(name)}; quote it")
 
+    def inside(self, name: str, document: object) -> Fields:
+        """A member that is a mapping itself."""
+        return Fields(document, below(self.path, name), self.problems)
+
     def problem(self, name: str, text: str) -> None:
         """Note a problem with a member, or with the mapping itself if `name` is ""."""
-        self.problems.append(Problem(below(self.path, name) if name else self.path, text))
+        self.problems.append(Problem(below(self.path, name), text))
 
     def only(self, known: Iterable[str], later: Iterable[str] = ()) -> None:
         """Note every member that is neither known nor announced for a later version."""
@@ -152,7 +156,7 @@ class Fields:
         value = self.members.get(name)
         if value is None:
             return {}
-        inner = Fields(value, below(self.path, name), self.problems)
+        inner = self.inside(name, value)
         good: dict[str, Any] = {}
         for key, member in inner.members.items():
             if is_key(key):
