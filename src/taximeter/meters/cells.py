@@ -1,93 +1,130 @@
 """
 The cells of one customer and period: every counter's number, in one flat list.
 
-The counter with slot number i owns `cells[2 * i]`, how many events it counted, and
-`cells[2 * i + 1]`, its state (see `aggregate`), or for a grouped counter a dict from group to
-`[n, state]`. The programs of all event types of a namespace write into the same list.
+A `Layout` says which counter owns which slot; the compiled programs of all event types write into
+the same list. See `compile` for what lies where.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from taximeter.meters import aggregate
+from taximeter.meters.compile import Program, compile_counters
 from taximeter.meters.counter import Counter, Group
+from taximeter.meters.definition import Aggregation
 
 
-def empty_cells(counters: Iterable[Counter]) -> list[Any]:
-    """Cells that have counted nothing, for counters in slot order."""
-    cells: list[Any] = []
-    for counter in counters:
-        cells += [0, {} if counter.group_by else aggregate.empty(counter.meter.aggregation)]
-    return cells
-
-
-def merge_cells(
-    counter: Counter, ours: list[Any], slot: int, theirs: Sequence[Any], their_slot: int
-) -> None:
-    """Add one counter's events in `theirs` to `ours`, in place; they share nothing afterwards."""
-    kind = counter.meter.aggregation
-    place, their_place = 2 * slot, 2 * their_slot
-    ours[place] += theirs[their_place]
-    a, b = ours[place + 1], theirs[their_place + 1]
-    if not counter.group_by:
-        ours[place + 1] = aggregate.merge(kind, a, b)
-        return
-    for group, (n, state) in b.items():
-        held = a.get(group) or (0, aggregate.empty(kind))
-        a[group] = [held[0] + n, aggregate.merge(kind, held[1], state)]
-
-
-def cell_value(counter: Counter, cells: Sequence[Any], slot: int) -> tuple[int, int]:
-    """(events counted, quantity in pico) of an ungrouped counter."""
-    assert not counter.group_by, "a grouped counter has a value per group"
-    n: int = cells[2 * slot]
-    return n, aggregate.finish(counter.meter.aggregation, n, cells[2 * slot + 1])
-
-
-def cell_groups(counter: Counter, cells: Sequence[Any], slot: int) -> dict[Group, tuple[int, int]]:
-    """(events counted, quantity in pico) of each group seen, in no particular order."""
-    assert counter.group_by, "an ungrouped counter has one value"
-    kind = counter.meter.aggregation
-    groups: dict[Group, list[Any]] = cells[2 * slot + 1]
-    return {group: (n, aggregate.finish(kind, n, state)) for group, (n, state) in groups.items()}
-
-
-def dump_cells(counters: Sequence[Counter], cells: Sequence[Any]) -> list[Any]:
+class Layout:
     """
-    Cells as plain JSON-able values; equal cells give equal dumps.
+    Counters and their slots: the counter at index i of the sequence has slot i.
 
-    Returns:
-        One element per slot: [n, state], or [n, [[group, n, state], ...]] sorted by group.
+    Attributes:
+        counters: In slot order; no two count the same.
+        slots: Counter key -> slot.
+        programs: The compiled counters of each event type.
     """
-    return [
-        [
-            cells[2 * slot],
-            _dump_groups(counter, cells[2 * slot + 1])
-            if counter.group_by
-            else aggregate.dump_state(counter.meter.aggregation, cells[2 * slot + 1]),
-        ]
-        for slot, counter in enumerate(counters)
-    ]
 
+    def __init__(self, counters: Sequence[Counter]) -> None:
+        self.counters = tuple(counters)
+        self.slots = {counter.key: slot for slot, counter in enumerate(self.counters)}
+        assert len(self.slots) == len(self.counters), "each counter once"
+        self.programs = _programs(self.counters)
+        self._plain: list[Any] = []
+        self._fresh: list[tuple[int, Callable[[], Any]]] = []
+        for slot, counter in enumerate(self.counters):
+            if counter.group_by:
+                self._fresh.append((2 * slot + 1, dict))
+            elif counter.meter.aggregation is Aggregation.UNIQUE:
+                self._fresh.append((2 * slot + 1, set))
+            self._plain += [0, aggregate.empty(counter.meter.aggregation)]
 
-def load_cells(counters: Sequence[Counter], dumped: Sequence[Any]) -> list[Any]:
-    """Inverse of `dump_cells` for the same counters in the same slots."""
-    cells: list[Any] = []
-    for counter, (n, state) in zip(counters, dumped, strict=True):
+    def new_cells(self) -> list[Any]:
+        """Cells that have counted nothing."""
+        cells = self._plain.copy()
+        for index, make in self._fresh:
+            cells[index] = make()
+        return cells
+
+    def merge_cells(self, a: list[Any], b: list[Any]) -> list[Any]:
+        """New cells with the events of both."""
+        merged: list[Any] = []
+        for slot, counter in enumerate(self.counters):
+            kind = counter.meter.aggregation
+            left, right = a[2 * slot + 1], b[2 * slot + 1]
+            combine = _merge_groups if counter.group_by else aggregate.merge
+            merged += [a[2 * slot] + b[2 * slot], combine(kind, left, right)]
+        return merged
+
+    def cell_value(self, cells: list[Any], slot: int) -> tuple[int, int]:
+        """(events counted, quantity in pico) of an ungrouped counter."""
+        counter = self.counters[slot]
+        assert not counter.group_by, "a grouped counter has a value per group"
+        n: int = cells[2 * slot]
+        return n, aggregate.finish(counter.meter.aggregation, n, cells[2 * slot + 1])
+
+    def cell_groups(self, cells: list[Any], slot: int) -> dict[Group, tuple[int, int]]:
+        """(events counted, quantity in pico) of each group seen, in no particular order."""
+        counter = self.counters[slot]
+        assert counter.group_by, "an ungrouped counter has one value"
         kind = counter.meter.aggregation
-        if counter.group_by:
-            groups = {tuple(g): [count, aggregate.load_state(kind, one)] for g, count, one in state}
-            cells += [n, groups]
-        else:
-            cells += [n, aggregate.load_state(kind, state)]
-    return cells
+        groups: dict[Group, list[Any]] = cells[2 * slot + 1]
+        return {g: (n, aggregate.finish(kind, n, state)) for g, (n, state) in groups.items()}
+
+    def dump_cells(self, cells: list[Any]) -> list[Any]:
+        """
+        As plain JSON-able values; equal cells give equal dumps.
+
+        One element per slot: [n, state], or [n, [[group, n, state], ...]] sorted by group.
+        """
+        return [
+            [
+                cells[2 * slot],
+                _dump_groups(counter, cells[2 * slot + 1])
+                if counter.group_by
+                else aggregate.dump_state(counter.meter.aggregation, cells[2 * slot + 1]),
+            ]
+            for slot, counter in enumerate(self.counters)
+        ]
+
+    def load_cells(self, dumped: Sequence[Any]) -> list[Any]:
+        """Inverse of `dump_cells` for the same counters in the same slots."""
+        cells: list[Any] = []
+        for counter, (n, state) in zip(self.counters, dumped, strict=True):
+            kind = counter.meter.aggregation
+            if counter.group_by:
+                groups = {
+                    tuple(group): [count, aggregate.load_state(kind, one)]
+                    for group, count, one in state
+                }
+                cells += [n, groups]
+            else:
+                cells += [n, aggregate.load_state(kind, state)]
+        return cells
+
+
+def _programs(counters: tuple[Counter, ...]) -> dict[str, Program]:
+    by_type: dict[str, list[tuple[int, Counter]]] = {}
+    for slot, counter in enumerate(counters):
+        by_type.setdefault(counter.meter.event_type, []).append((slot, counter))
+    return {event_type: compile_counters(slotted) for event_type, slotted in by_type.items()}
 
 
 def group_order(group: Group) -> list[tuple[bool, str]]:
     """Sort key of groups: by code point, a missing dimension before every text."""
     return [(text is not None, text or "") for text in group]
+
+
+def _merge_groups(
+    kind: Aggregation, a: dict[Group, list[Any]], b: dict[Group, list[Any]]
+) -> dict[Group, list[Any]]:
+    merged: dict[Group, list[Any]] = {}
+    for group in a.keys() | b.keys():
+        left = a.get(group) or [0, aggregate.empty(kind)]
+        right = b.get(group) or [0, aggregate.empty(kind)]
+        merged[group] = [left[0] + right[0], aggregate.merge(kind, left[1], right[1])]
+    return merged
 
 
 def _dump_groups(counter: Counter, groups: dict[Group, list[Any]]) -> list[Any]:

@@ -9,8 +9,7 @@ slow reading of the same definitions.
 
 Cells are one flat list for all event types of a namespace: the counter with slot number i owns
 `cells[2 * i]`, how many events it counted, and `cells[2 * i + 1]`, its state (see `aggregate`), or
-for a grouped counter a dict from group to `[n, state]`. `meters.cells`, whose functions are also
-found here, makes, reads and merges them.
+for a grouped counter a dict from group to `[n, state]`. `cells.Layout` makes, reads and merges them.
 """
 
 from __future__ import annotations
@@ -24,24 +23,12 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from taximeter.events.envelope import Event
-from taximeter.meters.cells import cell_groups, cell_value, empty_cells, merge_cells
-from taximeter.meters.counter import Counter, Group
+from taximeter.meters.counter import Counter
 from taximeter.meters.definition import Aggregation, Meter
 from taximeter.meters.filters import Constant, to_python
 from taximeter.meters.paths import ATTRIBUTES
 from taximeter.meters.values import canonical_text, dimension_value, quantity_pico
 from taximeter.quantities import E12, exact_pico
-
-__all__ = [
-    "Counter",
-    "Group",
-    "Program",
-    "cell_groups",
-    "cell_value",
-    "compile_counters",
-    "empty_cells",
-    "merge_cells",
-]
 
 Measure: TypeAlias = Callable[[Event], tuple[Any, ...] | None]
 Add: TypeAlias = Callable[[list[Any], tuple[Any, ...], int, str], None]

@@ -26,17 +26,19 @@ class Counter(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         filter: A further filter beside the meter's own, or None.
         group_by: Names of the meter's dimensions; () for one number.
+        key: Short stable text for snapshots, equal for equal counters and only for them. Derived;
+            what is passed for it is ignored.
     """
 
     meter: Meter
     filter: str | None = None
     group_by: tuple[str, ...] = ()
+    key: str = ""
 
-    @property
-    def key(self) -> str:
-        """Short stable text for snapshots: equal for equal counters and only for them."""
+    def __post_init__(self) -> None:
         digest = hashlib.sha256(msgspec.json.encode(self._identity())).hexdigest()
-        return f"{self.meter.key}:{digest[:16]}"
+        # Once here and not at every look-up, of which each check makes one.
+        msgspec.structs.force_setattr(self, "key", f"{self.meter.key}:{digest[:16]}")
 
     @property
     def expression(self) -> Expression | None:
@@ -46,10 +48,10 @@ class Counter(msgspec.Struct, frozen=True, eq=False):
         return And(terms) if len(terms) > 1 else next(iter(terms), None)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Counter) and self._identity() == other._identity()
+        return isinstance(other, Counter) and self.key == other.key
 
     def __hash__(self) -> int:
-        return hash((self.meter.key, self.filter, self.group_by))
+        return hash(self.key)
 
     def _identity(self) -> tuple[object, ...]:
         meter = self.meter
