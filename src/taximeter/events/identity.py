@@ -1,0 +1,93 @@
+"""
+Which event is it, and is it the same content? (K11)
+
+An identity is a 128-bit key of (namespace, source, id), byte-exact. A fingerprint is a 48-bit hash
+of what the event says: its type, subject, time and data, not how they were spelled. Equal instants
+and equal numbers are equal however written, and neither the order of members nor white space
+matters.
+
+Both are keyed with secrets of the installation, so that a sender cannot compute which identities
+would collide. See docs/decisions/0003-identity-index.md for the arithmetic of chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64_digest, xxh3_128_digest
+
+from taximeter.events.envelope import Event
+from taximeter.instants import parse_instant
+
+SECRET_BYTES: Final = 32
+FINGERPRINT_BITS: Final = 48
+
+Keys = NDArray[np.uint64]
+Fingerprints = NDArray[np.uint64]
+
+# A change of what is hashed, or how, is a new version: identities of older ones are then computed
+# again from the log.
+_VERSION: Final = b"taximeter identity 1"
+_FINGERPRINT_MASK: Final = np.uint64((1 << FINGERPRINT_BITS) - 1)
+_encode: Final = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+
+
+def namespace_seed(secret: bytes, namespace: str) -> int:
+    """
+    The 64-bit seed of one namespace.
+
+    Args:
+        secret: 32 random bytes, made once per installation and kept with its data.
+    """
+    digest = blake2b(namespace.encode(), digest_size=8, key=secret, person=_VERSION[:16])
+    return int.from_bytes(digest.digest(), "little")
+
+
+def scheme(secret: bytes) -> bytes:
+    """
+    16 bytes that are equal exactly if identities were computed with this secret and version.
+
+    Stored with identities at rest: ones of another scheme would silently match nothing.
+    """
+    return blake2b(_VERSION, digest_size=16, key=secret).digest()
+
+
+def identities(
+    seed: int, events: Sequence[Event], times: Sequence[int] | None = None
+) -> tuple[Keys, Fingerprints]:
+    """
+    Key and fingerprint of each event.
+
+    Args:
+        seed: Of the events' namespace, from `namespace_seed`.
+        events: Their data holds every number in its one form, as `events.decode` leaves it (see
+            `events.numbers`); their `time`, if any, is valid.
+        times: The resolved instant of each event, if the caller already has them. Those of events
+            without a time of their own are ignored: a repeat is received at another time.
+
+    Returns:
+        Keys, (n, 2) uint64, and fingerprints, (n,) uint64 below 2**48.
+    """
+    if times is None:
+        times = [0 if event.time is None else parse_instant(event.time) for event in events]
+    keys = b"".join([_key(event, seed) for event in events])
+    prints = b"".join(
+        [
+            xxh3_64_digest(
+                _encode((e.type, e.subject, None if e.time is None else time, e.data)), seed
+            )
+            for e, time in zip(events, times, strict=True)
+        ]
+    )
+    fingerprints = np.frombuffer(prints, dtype="<u8") & _FINGERPRINT_MASK
+    return np.frombuffer(keys, dtype="<u8").reshape(-1, 2), fingerprints
+
+
+def _key(event: Event, seed: int) -> bytes:
+    # The length says where the source ends, so ("ab", "c") and ("a", "bc") differ.
+    return xxh3_128_digest(f"{len(event.source)}:{event.source}{event.id}".encode(), seed)
