@@ -12,9 +12,11 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+import msgspec
+
 from taximeter.adapters.http.messages import Request, Response, StreamResponse
 from taximeter.adapters.http.problems import problem
-from taximeter.adapters.http.routing import Handler
+from taximeter.adapters.http.routing import Handler, Route
 from taximeter.errors import Refused, Rejected
 from taximeter.ports import StoredReply
 
@@ -43,6 +45,12 @@ class Idempotency:
         self._store = store
         self._now = now
         self._in_flight: set[tuple[str, str]] = set()
+
+    def cover(self, route: Route) -> Route:
+        """The route with its handler wrapped, if it says it is idempotent."""
+        if not route.idempotent:
+            return route
+        return msgspec.structs.replace(route, handler=self.wrap(route.handler))
 
     def wrap(self, handler: Handler) -> Handler:
         """The handler, honouring `Idempotency-Key` where a request carries one."""

@@ -1,8 +1,9 @@
 """
 Errors as answers: RFC 9457 `application/problem+json`.
 
-The one place where families and codes of `taximeter.errors` meet HTTP statuses. A code has the
-status of its entry in `STATUS_OF_CODE`, else of its family.
+The one place where families and codes of `taximeter.errors` meet HTTP statuses. A code always has
+the same status, wherever it is raised: clients may switch on either. The family decides only for
+codes that are not in the table yet.
 """
 
 from __future__ import annotations
@@ -43,28 +44,46 @@ STATUS_OF_FAMILY: Final[dict[type[TaximeterError], int]] = {
     TaximeterError: 500,
 }
 
+_CODES_OF_STATUS: Final[dict[int, str]] = {
+    400: "invalid_json duplicate_key too_deep empty_body bad_request corrupt_encoding",
+    401: "unauthenticated",
+    403: "insufficient_scope limit_reached",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    409: """
+        event_conflict subject_taken subscription_exists subscription_ended invoice_not_draft
+        invoice_not_issued invoice_final period_open catalog_changed idempotency_in_flight
+        not_sandbox
+    """,
+    413: "body_too_large batch_too_large event_too_large",
+    415: "unsupported_media_type unsupported_encoding",
+    422: """
+        invalid_request invalid_parameter invalid_event invalid_timestamp timestamp_too_old
+        timestamp_in_future invalid_quantity catalog_invalid invalid_filter invalid_amount
+        unknown_currency unknown_timezone unknown_plan too_many_windows amount_not_countable
+        feature_not_metered idempotency_key_reused invalid_file
+    """,
+    429: "overloaded",
+    431: "headers_too_large",
+    500: "internal log_damaged books_damaged incompatible_data",
+    503: """
+        storage_failed storage_full position_not_reached rebuilding shutting_down log_locked
+        unreachable
+    """,
+}
 STATUS_OF_CODE: Final[dict[str, int]] = {
-    "bad_request": 400,
-    "corrupt_encoding": 400,
-    "duplicate_key": 400,
-    "empty_body": 400,
-    "idempotency_in_flight": 409,
-    "idempotency_key_reused": 422,
-    "internal": 500,
-    "invalid_json": 400,
-    "limit_reached": 403,
-    "method_not_allowed": 405,
-    "request_timeout": 408,
-    "headers_too_large": 431,
-    "overloaded": 429,
-    "too_deep": 400,
-    "unsupported_encoding": 415,
-    "unsupported_media_type": 415,
+    code: status for status, codes in _CODES_OF_STATUS.items() for code in codes.split()
 }
 
 
+def status_of_code(code: str) -> int:
+    """The HTTP status documented for a code."""
+    return STATUS_OF_CODE.get(code, STATUS_OF_FAMILY[Rejected])
+
+
 def status_of(error: TaximeterError) -> int:
-    """The HTTP status of an error: of its code if that has one, else of its nearest family."""
+    """The HTTP status of an error: of its code, else of its nearest family."""
     status = STATUS_OF_CODE.get(error.code)
     if status is not None:
         return status

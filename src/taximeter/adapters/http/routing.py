@@ -41,6 +41,7 @@ class Route(msgspec.Struct, frozen=True, eq=False):
         request, response: msgspec types of the bodies; None for no body or no JSON.
         query: Struct of the query parameters.
         errors: Codes this operation answers with beside those every one may.
+        idempotent: Honours Idempotency-Key (K17). For cold routes: it costs a task and a write.
         example: An example of the request body, as plain JSON values.
     """
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 from taximeter.adapters.http.auth import Principal
+from taximeter.adapters.http.idempotency import Idempotency
 from taximeter.adapters.http.limits import Limits
 from taximeter.adapters.http.messages import Request
 from taximeter.adapters.http.protocol import Connection
@@ -44,6 +45,7 @@ class Server:
         routes: The whole table; see `Route`.
         authenticate: Says who sent a request, from its headers, or raises `Unauthenticated`.
             Only asked for routes with a scope, before the body is read.
+        idempotency: Honours Idempotency-Key on the routes that say they are `idempotent`.
         observe: Called after each answer with (request, status, seconds in the handler and the
             queue); for access logs and latency metrics. `request.route` may be None.
 
@@ -58,9 +60,12 @@ class Server:
         routes: Iterable[Route],
         authenticate: Authenticate,
         *,
+        idempotency: Idempotency | None = None,
         limits: Limits | None = None,
         observe: Observe | None = None,
     ) -> None:
+        if idempotency is not None:
+            routes = [idempotency.cover(route) for route in routes]
         self.router = Router(routes)
         self.limits = limits or Limits()
         self.observe = observe
