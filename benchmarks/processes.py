@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -104,10 +105,11 @@ class Server:
         return json.loads(data) if data else None
 
 
-def taximeter(data: Path) -> Server:
-    """A node of this product on its own data directory."""
+def taximeter(data: Path, port: int | None = None) -> Server:
+    """A node of this product on its own data directory, on a free port unless one is given."""
     program = Path(sys.executable).with_name("taximeter")
-    command = [str(program), "serve", "--data", str(data), "--port", str(free_port()), "--dev"]
+    wanted = str(port or free_port())
+    command = [str(program), "serve", "--data", str(data), "--port", wanted, "--dev"]
     return Server(command, data.with_suffix(".log"))
 
 
@@ -117,9 +119,17 @@ def module(name: str, *args: str, log: Path) -> Server:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """
+    A port nobody listens on, below those the kernel gives to outgoing connections.
+
+    From that range, a client that keeps trying to connect while the server is down can be given
+    the very port it connects to: it then talks to itself and the server cannot bind any more.
+    """
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def tree(pid: int) -> Iterator[int]:

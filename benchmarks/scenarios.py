@@ -4,7 +4,6 @@ What is measured, and how: one function a scenario, each on fresh data.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import statistics
 import tempfile
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from benchmarks import bodies, load, processes
 from benchmarks.load import Result, Stream
@@ -162,11 +163,11 @@ def _postgres_direct(bench: Bench, traffic: bodies.Traffic) -> None:
         requests = traffic.requests
         waiting = (requests.body(number) for number in range(len(requests)))
         cpu = processes.cpu_s([postgres.pid]) + time.process_time()
-        sent, stored, took = asyncio.run(
+        sent, stored, took = uvloop.run(
             postgres_copy.drive(postgres.url, waiting, bench.plan.seconds)
         )
         cpu = processes.cpu_s([postgres.pid]) + time.process_time() - cpu
-        counted = bodies.Counted(**asyncio.run(postgres_copy.totals(postgres.url)))
+        counted = bodies.Counted(**uvloop.run(postgres_copy.totals(postgres.url)))
     if counted != traffic.counted(sent):
         raise load.Failed(f"PostgreSQL counted {counted}, sent were {traffic.counted(sent)}")
     sample = {"value": stored / took, "server_cores": cpu / took}
