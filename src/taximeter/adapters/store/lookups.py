@@ -1,0 +1,135 @@
+"""
+Events themselves: lists, the events of a line, one by its seq, all for a fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+import duckdb
+
+from taximeter.adapters.store.rows import EVENT_COLUMNS, stored_event
+from taximeter.adapters.store.sql import (
+    Statement,
+    dimension_columns,
+    meter_conditions,
+    value_column,
+)
+from taximeter.adapters.store.usage import one_of
+from taximeter.ports import EventsQuery, LineScope, StoredEvent
+
+_FETCH_ROWS: Final = 10_000
+_COLUMNS: Final = ", ".join(f'"{name}"' for name in EVENT_COLUMNS)
+
+
+def list_events(db: duckdb.DuckDBPyConnection, query: EventsQuery) -> list[StoredEvent]:
+    """Newest first."""
+    statement = Statement(())
+    last = query.upto if query.before is None else min(query.upto, query.before - 1)
+    conditions = [
+        f"namespace = {statement.bind(query.namespace)}",
+        f"seq <= {statement.bind(last)}",
+    ]
+    if query.subjects is not None:
+        conditions.append(one_of(statement, "subject", query.subjects))
+    if query.type is not None:
+        conditions.append(f"type = {statement.bind(query.type)}")
+    if query.start is not None:
+        conditions.append(f'"time" >= {statement.bind(query.start)}')
+    if query.end is not None:
+        conditions.append(f'"time" < {statement.bind(query.end)}')
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(conditions)} "
+        f"ORDER BY seq DESC LIMIT {statement.bind(query.limit)}",
+        statement.parameters,
+    ).fetchall()
+    return list(map(stored_event, rows))
+
+
+def line_events(
+    db: duckdb.DuckDBPyConnection,
+    columns: Collection[str],
+    scope: LineScope,
+    group: tuple[str | None, ...],
+    after: int,
+    limit: int,
+) -> list[StoredEvent]:
+    """
+    Exactly the events `recount` counts for this scope and group, ascending.
+
+    Raises:
+        Rejected: `invalid_parameter` for an unknown dimension, `invalid_filter`.
+    """
+    assert len(group) == len(scope.group_by), (group, scope.group_by)
+    statement = Statement(columns)
+    dimensions = dimension_columns(statement, scope.meter, scope.group_by)
+    conditions = [
+        f"namespace = {statement.bind(scope.namespace)}",
+        f"seq > {statement.bind(after)}",
+        f"seq <= {statement.bind(scope.upto)}",
+        f'"time" >= {statement.bind(scope.period.start)}',
+        f'"time" < {statement.bind(scope.period.end)}',
+        one_of(statement, "subject", scope.subjects),
+        *meter_conditions(statement, scope.meter, scope.filter),
+        f"({value_column(statement, scope.meter)}) IS NOT NULL",
+        *(
+            f"({text}) IS NOT DISTINCT FROM {statement.bind(fixed)}::VARCHAR"
+            for text, fixed in zip(dimensions, group, strict=True)
+        ),
+    ]
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(conditions)} "
+        f"ORDER BY seq LIMIT {statement.bind(limit)}",
+        statement.parameters,
+    ).fetchall()
+    return list(map(stored_event, rows))
+
+
+def find(
+    db: duckdb.DuckDBPyConnection, source: str, namespace: str, seq: int
+) -> StoredEvent | None:
+    """
+    One event.
+
+    Args:
+        source: The relation that holds it, if any does.
+    """
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM {source} WHERE seq = $seq AND namespace = $namespace",
+        {"seq": seq, "namespace": namespace},
+    ).fetchone()
+    return None if row is None else stored_event(row)
+
+
+def scan(
+    db: duckdb.DuckDBPyConnection,
+    namespace: str,
+    upto: int,
+    types: tuple[str, ...],
+    subjects: tuple[str, ...] | None,
+    *,
+    after: int = 0,
+) -> Iterator[StoredEvent]:
+    """All events of these types (and subjects) in any order; other queries may run meanwhile."""
+    if not types or subjects == ():
+        return
+    statement = Statement(())
+    conditions = [
+        f"namespace = {statement.bind(namespace)}",
+        f"seq > {statement.bind(after)}",
+        f"seq <= {statement.bind(upto)}",
+        one_of(statement, "type", types),
+    ]
+    if subjects is not None:
+        conditions.append(one_of(statement, "subject", subjects))
+    cursor = db.cursor()
+    try:
+        cursor.execute(
+            f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(conditions)}",
+            statement.parameters,
+        )
+        while rows := cursor.fetchmany(_FETCH_ROWS):
+            yield from map(stored_event, rows)
+    finally:
+        cursor.close()

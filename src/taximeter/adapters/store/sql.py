@@ -1,0 +1,245 @@
+"""
+Filters, dimensions and values as SQL over leaves (`adapters.store.leaves`).
+
+Names and constants of callers never become SQL text: paths turn into column names of a closed
+alphabet, every constant into a bound parameter. Each condition is true or false, never NULL, so
+that NOT, AND and OR mean what they mean in `meters.filters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from taximeter.adapters.store.leaves import column_name, leaf
+from taximeter.errors import Rejected
+from taximeter.meters.definition import Aggregation, Meter, check_dimension
+from taximeter.meters.filters import (
+    And,
+    Compare,
+    Constant,
+    Exists,
+    Expression,
+    In,
+    Not,
+    Or,
+    parse_filter,
+)
+from taximeter.meters.paths import ATTRIBUTES, path_problem, segments
+from taximeter.meters.values import canonical_text
+from taximeter.quantities import E12, exact_pico
+
+_QUANTITY: Final = "DECIMAL(38, 12)"
+
+# Leaves sort by kind: strings "..., outside numbers #..., numbers - or a digit, then the rest.
+_IS_STRING: Final = "{0} < '#'"
+_IS_NUMBER: Final = "({0} >= '-' AND {0} < ':')"
+_IS_OUTSIDE: Final = "({0} >= '#' AND {0} < '$')"
+_IS_NESTED: Final = "{0} IN ('{{', '[')"
+
+# A numeric string in the spelling nearly all have; the few others go through Python.
+_PLAIN_STRING: Final = r'"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,12})?'
+
+
+class Statement:
+    """
+    The parameters of one SQL statement, and the expressions over one relation's columns.
+
+    Args:
+        columns: Names of the columns the relation has; a path without one is NULL everywhere.
+    """
+
+    def __init__(self, columns: Collection[str]) -> None:
+        self._columns = columns
+        self.parameters: dict[str, Any] = {}
+
+    def bind(self, value: Any) -> str:
+        """A placeholder for a constant."""
+        name = f"p{len(self.parameters)}"
+        self.parameters[name] = value
+        return f"${name}"
+
+    def leaf(self, path: str) -> str:
+        """The leaf at a path."""
+        assert path_problem(path) is None, path
+        if path in ATTRIBUTES:
+            return f"""('"' || "{path}")"""
+        name = column_name(path)
+        found = [f'"{name}"'] if name in self._columns else []
+        if "rest" in self._columns:
+            found.append(f"rest[{self.bind(name)}]")
+        return f"coalesce({', '.join(found)})" if found else "NULL::VARCHAR"
+
+    def dimension(self, path: str) -> str:
+        """`values.dimension_value` at a path."""
+        if path in ATTRIBUTES:
+            return f'"{path}"'
+        text = self.leaf(path)
+        return (
+            f"CASE WHEN {text} < '$' THEN substr({text}, 2) "
+            f"WHEN {_IS_NESTED.format(text)} THEN {self._nested(path)} ELSE {text} END"
+        )
+
+    def distinct(self, path: str) -> str:
+        """Equal exactly where `values.canonical_text` is; NULL for nothing."""
+        text = self.leaf(path)
+        if path in ATTRIBUTES:
+            return text
+        return f"CASE WHEN {_IS_NESTED.format(text)} THEN {self._nested(path)} ELSE {text} END"
+
+    def quantity(self, path: str) -> str:
+        """The value at a path as a quantity (K18); NULL where there is none."""
+        text = self.leaf(path)
+        return (
+            f"CASE WHEN {_IS_NUMBER.format(text)} THEN TRY_CAST({text} AS {_QUANTITY}) "
+            f"WHEN {_IS_STRING.format(text)} THEN CASE "
+            f"WHEN regexp_full_match({text}, {self.bind(_PLAIN_STRING)}) "
+            f"THEN TRY_CAST(substr({text}, 2) AS {_QUANTITY}) "
+            f"ELSE numeric_text({text}) END END"
+        )
+
+    def condition(self, expression: Expression) -> str:
+        """A filter: true exactly where `filters.evaluate` is, false elsewhere."""
+        match expression:
+            case Compare(path, "==", literal):
+                return self._equal(path, literal)
+            case Compare(path, "!=", literal):
+                return f"(NOT {self._equal(path, literal)})"
+            case Compare(path, op, literal):
+                return self._ordered(path, op, literal)
+            case In(path, literals):
+                return f"({' OR '.join(self._equal(path, one) for one in literals)})"
+            case Exists(path):
+                return f"({self.leaf(path)} IS NOT NULL)"
+            case Not(term):
+                return f"(NOT {self.condition(term)})"
+            case And(terms):
+                return f"({' AND '.join(map(self.condition, terms))})"
+            case Or(terms):
+                return f"({' OR '.join(map(self.condition, terms))})"
+
+    def _equal(self, path: str, literal: Constant) -> str:
+        return f"({self.leaf(path)} IS NOT DISTINCT FROM {self.bind(leaf(literal))}::VARCHAR)"
+
+    def _ordered(self, path: str, op: str, literal: Constant) -> str:
+        if literal is None or isinstance(literal, bool):
+            return "false"
+        text = self.leaf(path)
+        bound = self.bind(leaf(literal))
+        if isinstance(literal, str):
+            return f"coalesce({_IS_STRING.format(text)} AND {text} {op} {bound}, false)"
+        slowly = f"compare_numbers({text}, {bound}) {op} 0"
+        quickly = f"TRY_CAST({text} AS {_QUANTITY}) {op} TRY_CAST({bound} AS {_QUANTITY})"
+        if exact_pico(literal) is None:
+            quickly = slowly
+        return (
+            f"coalesce(CASE WHEN {_IS_NUMBER.format(text)} THEN {quickly} "
+            f"WHEN {_IS_OUTSIDE.format(text)} THEN {slowly} END, false)"
+        )
+
+    def _nested(self, path: str) -> str:
+        return f"canonical_at(data, {self.bind(path)})"
+
+
+# --- meters -----------------------------------------------------------------------------------
+
+
+def meter_conditions(statement: Statement, meter: Meter, further: str | None) -> list[str]:
+    """Conditions of the events a meter and a further filter select."""
+    filters = [parse_filter(text) for text in (meter.filter, further) if text]
+    return [
+        f"type = {statement.bind(meter.event_type)}",
+        *(statement.condition(expression) for expression in filters),
+    ]
+
+
+def dimension_columns(statement: Statement, meter: Meter, group_by: tuple[str, ...]) -> list[str]:
+    """
+    One expression for each name.
+
+    Raises:
+        Rejected: `invalid_parameter`, if the meter has no such dimension.
+    """
+    for name in group_by:
+        check_dimension(meter, name)
+    return [statement.dimension(meter.dimensions[name]) for name in group_by]
+
+
+def value_column(statement: Statement, meter: Meter) -> str:
+    """What the aggregation reads; NULL where an event does not count."""
+    if meter.aggregation is Aggregation.COUNT:
+        return "true"
+    if meter.value is None:
+        raise Rejected("invalid_parameter", f"meter {meter.key!r} has no value path")
+    if meter.aggregation is Aggregation.UNIQUE:
+        return statement.distinct(meter.value)
+    return statement.quantity(meter.value)
+
+
+def aggregate_column(aggregation: Aggregation) -> str:
+    """
+    The aggregate of a column `value`, beside `time` and `id`.
+
+    Sums come as a pair, whole units and the rest: a single DECIMAL could overflow.
+    """
+    match aggregation:
+        case Aggregation.COUNT:
+            return "0"
+        case Aggregation.SUM | Aggregation.AVG:
+            return "row(sum(trunc(value)::HUGEINT), sum(value - trunc(value)))"
+        case Aggregation.UNIQUE:
+            return "count(DISTINCT value)"
+        case Aggregation.LAST:
+            return "max(row(time, id, value))"
+        case Aggregation.MIN:
+            return "min(value)"
+        case Aggregation.MAX:
+            return "max(value)"
+
+
+def pico_of(quantity: Decimal) -> int:
+    """A DECIMAL(38, 12) as pico."""
+    sign, digits, exponent = quantity.as_tuple()
+    assert isinstance(exponent, int)
+    pico = int("".join(map(str, digits))) * E12 // 10**-exponent
+    return -pico if sign else pico
+
+
+# --- functions the statements call ------------------------------------------------------------
+
+_json = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+def compare_numbers(text: str | None, other: str | None) -> int | None:
+    """-1, 0 or 1: two numeric leaves by exact value."""
+    if text is None or other is None:
+        return None
+    a, b = Decimal(text.removeprefix("#")), Decimal(other.removeprefix("#"))
+    return -1 if a < b else int(a > b)
+
+
+def numeric_text(text: str | None) -> Decimal | None:
+    """The quantity of a string's leaf, however it is spelled; None if it is none."""
+    pico = None if text is None else exact_pico(text[1:])
+    return None if pico is None else Decimal(f"{pico}E-12")
+
+
+def canonical_at(data: str | None, path: str) -> str | None:
+    """The canonical JSON text of what stands at a path, which is there."""
+    if data is None:
+        return None
+    value: Any = _json.decode(data)
+    for name in segments(path):
+        value = value[name]
+    return canonical_text(value)
+
+
+FUNCTIONS: Final[tuple[tuple[Callable[..., Any], list[Any], str], ...]] = (
+    (compare_numbers, ["VARCHAR", "VARCHAR"], "INTEGER"),
+    (numeric_text, ["VARCHAR"], "DECIMAL(38, 12)"),
+    (canonical_at, ["VARCHAR", "VARCHAR"], "VARCHAR"),
+)
+"""Python for the rare cases that SQL cannot do exactly: function, types it takes, type it gives."""
