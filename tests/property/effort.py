@@ -1,0 +1,15 @@
+"""How many examples a property is tried on: a few hundred, or many in the long programme."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+FULL = os.environ.get("TAXIMETER_TEST_FULL") == "1"
+
+thorough = settings(
+    max_examples=20_000 if FULL else 500,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
