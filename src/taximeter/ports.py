@@ -319,6 +319,10 @@ class Books(Protocol):
         the one that counts."""
         ...
 
+    def billed_periods(self, namespace: str) -> set[tuple[str, int]]:
+        """(subscription, start of period) of every invoice that is not void."""
+        ...
+
     def invoice(self, namespace: str, invoice_id: str) -> StoredInvoice | None: ...
     def invoices(
         self,

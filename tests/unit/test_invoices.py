@@ -97,6 +97,7 @@ def test_the_json_is_the_one_of_the_interface() -> None:
         "number": None,
         "customer": "acme",
         "subscription": "sub_1",
+        "subjects": [],
         "status": "draft",
         "currency": "USD",
         "period": period,

@@ -29,6 +29,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     Attributes:
         catalog_version: Of the catalogue the plan is read from.
+        subjects: Whose events are billed.
         timezone: IANA name; flat fees are prorated by its calendar days.
     """
 
@@ -38,6 +39,7 @@ class Terms(msgspec.Struct, frozen=True):
     catalog_version: int
     currency: str
     timezone: str
+    subjects: tuple[str, ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -49,14 +51,14 @@ class Usage(msgspec.Struct, frozen=True):
         group: Values of the price's `group_by`, in its order; () without.
         quantity_pico: The aggregate; may be negative, which bills as 0 (K12).
         events: How many events counted.
-        digest: "sha256:" + hex of their Merkle root.
+        digest: "sha256:" + hex of their Merkle root, or None for a running fare.
     """
 
     price: str
     group: tuple[str | None, ...]
     quantity_pico: int
     events: int
-    digest: str
+    digest: str | None
 
 
 def build_invoice(
@@ -114,6 +116,7 @@ def build_invoice(
         currency=terms.currency,
         period=period,
         lines=tuple(lines),
+        subjects=terms.subjects,
     )
 
 

@@ -39,12 +39,13 @@ class Lineage(msgspec.Struct, frozen=True):
     Attributes:
         events: How many were counted.
         position: Position of the log up to which they were read, such as "0:91822".
-        digest: "sha256:" + hex of their Merkle root, see `lineage`.
+        digest: "sha256:" + hex of their Merkle root, see `lineage`; None on a running fare, which
+            comes from counters and not from a recount.
     """
 
     events: int
     position: str
-    digest: str
+    digest: str | None
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +87,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     What a customer owes for one period of one subscription.
 
     Attributes:
+        subjects: Whose events were billed; the customer may claim others later.
         number: From the gapless series of its namespace; None until issued.
         issued_at: Microseconds since the epoch; None until issued.
     """
@@ -96,6 +98,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     period: Period
     lines: tuple[Line, ...]
+    subjects: tuple[str, ...] = ()
     status: Status = Status.DRAFT
     number: str | None = None
     issued_at: int | None = None

@@ -15,7 +15,7 @@ from taximeter.customers import Customer, Subscription
 from taximeter.events.envelope import Event
 from taximeter.live.account import Account, Cells
 from taximeter.meters.cells import Layout
-from taximeter.meters.compile import Counter, Group
+from taximeter.meters.counter import Counter, Group
 from taximeter.periods import Anchor, Cadence, Period, Schedule
 
 History = dict[int, Cells]

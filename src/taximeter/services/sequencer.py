@@ -33,6 +33,7 @@ class Identities(Protocol):
     """The index of everything accepted within the acceptance window."""
 
     def decide(self, keys: Any, fingerprints: Any, next_seq: int) -> tuple[Any, Any]: ...
+    def lookup(self, key: Any) -> tuple[int, int] | None: ...
 
 
 class Outcome(msgspec.Struct, gc=False):
@@ -74,7 +75,7 @@ class Sequencer:
 
     Args:
         position: Seq of the last event in the log.
-        on_batch: Told (tenant, places, events, verdicts, seqs) of each request, to feed live views.
+        on_batch: Told (tenant, events, verdicts, seqs) of each request, to feed live views.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Sequencer:
         index: Identities,
         committer: Committer,
         position: int,
-        on_batch: Callable[[Tenant, Sequence[int], list[Event], bytes, list[int]], None],
+        on_batch: Callable[[Tenant, list[Event], bytes, list[int]], None],
     ) -> None:
         self._index = index
         self._committer = committer
@@ -105,12 +106,45 @@ class Sequencer:
         self._committer.admit()
         decoded = decode(body, form)
         window = tenant.window.for_backfill() if backfill else tenant.window
-        tenant.counts.received += decoded.count
+        received = len(decoded.items)
+        tenant.counts.received += received
         admissible, errors = _admit(decoded, tenant, received_at, window)
-        verdicts = bytearray([REJECTED]) * decoded.count
-        seqs = [0] * decoded.count
+        verdicts = bytearray([REJECTED]) * received
+        seqs = [0] * received
         self._decide(tenant, admissible, verdicts, seqs, errors)
         return self._log(tenant, decoded, body, form, received_at, verdicts, seqs, errors)
+
+    def peek(self, keys: Any, fingerprints: Any) -> tuple[Verdict, int]:
+        """What would be decided about one identity, and the seq of the event it repeats."""
+        found = self._index.lookup(keys[0])
+        if found is None:
+            return Verdict.ACCEPTED, 0
+        seq, fingerprint = found
+        same = fingerprint == int(fingerprints[0])
+        return (Verdict.DUPLICATE if same else Verdict.CONFLICT), seq
+
+    def accept_one(
+        self, tenant: Tenant, event: Event, keys: Any, fingerprints: Any, at: int
+    ) -> int:
+        """
+        Accept an event of the node's own, whose identity `peek` found to be new.
+
+        Returns:
+            Its seq. The caller submits the entry without yielding before.
+
+        Raises:
+            Rejected: `invalid_quantity`; nothing was changed.
+        """
+        program = tenant.live.layout.programs.get(event.type)
+        values = program.measure(event) if program is not None else None
+        _, seqs = self._index.decide(keys, fingerprints, self.position + 1)
+        self.position += 1
+        assert int(seqs[0]) == self.position, "peek said it is new"
+        tenant.counts.received += 1
+        tenant.counts.accepted += 1
+        tenant.live.fold(event, at, values)
+        self._on_batch(tenant, [event], b"\x00", [self.position])
+        return self.position
 
     def _decide(
         self,
@@ -123,7 +157,7 @@ class Sequencer:
         events = admissible.events
         if not events:
             return
-        keys, fingerprints = identities(tenant.seed, tenant.name, events)
+        keys, fingerprints = identities(tenant.seed, events, admissible.times)
         decided, places = self._index.decide(keys, fingerprints, self.position + 1)
         accepted = int(np.count_nonzero(decided == ACCEPTED))
         self.position += accepted
@@ -142,7 +176,7 @@ class Sequencer:
         if accepted != len(events):
             errors += _conflicts(admissible, item_verdicts, item_seqs)
             errors.sort(key=lambda error: error.index)
-        self._on_batch(tenant, admissible.places, events, item_verdicts, item_seqs)
+        self._on_batch(tenant, events, item_verdicts, item_seqs)
 
     def _log(
         self,
@@ -180,7 +214,7 @@ def _admit(
     decoded: Decoded, tenant: Tenant, received_at: int, window: AcceptanceWindow
 ) -> tuple[Admissible, list[Rejection]]:
     """Split items into those that may be counted and those that are rejected, with the reason."""
-    if decoded.events is not None:
+    if decoded.rejected == 0:
         events = decoded.events
         try:
             times = resolve_times(events, received_at, window)

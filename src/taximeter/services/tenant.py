@@ -7,7 +7,6 @@ the one sequencing thread, so a reader never sees half a change.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from typing import Any
 
@@ -17,9 +16,11 @@ from taximeter.catalog.counters import counters_of
 from taximeter.catalog.document import Catalog, Plan
 from taximeter.customers import Customer, Subscription
 from taximeter.events.acceptance import AcceptanceWindow
+from taximeter.events.identity import namespace_seed
 from taximeter.live.account import Account
 from taximeter.live.state import LiveState
-from taximeter.meters.compile import Counter
+from taximeter.meters.counter import Counter
+from taximeter.periods import Cadence
 from taximeter.services.telemetry import VerdictCounts
 
 
@@ -29,7 +30,6 @@ class PlanVersion(msgspec.Struct, frozen=True):
 
     Attributes:
         version: The catalogue version in which the plan last changed; what invoices cite.
-        catalog_version: The newest catalogue version that still holds it unchanged.
     """
 
     plan: Plan
@@ -44,13 +44,13 @@ class Tenant:
         catalogs: Catalogue version -> document; versions count from 1.
         subscriptions: By id; `active` holds the running one of each customer.
         counts: Items received and their verdicts, ever.
+        feature_counters: Metered feature -> key of the counter the gate reads for it.
         recent: The last requests with events, for people who begin to watch.
     """
 
-    def __init__(self, name: str, node_secret: bytes, window: AcceptanceWindow) -> None:
+    def __init__(self, name: str, secret: bytes, window: AcceptanceWindow) -> None:
         self.name = name
-        digest = hashlib.blake2b(name.encode(), key=node_secret, digest_size=8).digest()
-        self.seed = int.from_bytes(digest, "little")
+        self.seed = namespace_seed(secret, name)
         self.window = window
         self.catalogs: dict[int, Catalog] = {}
         self.created_at: dict[int, int] = {}
@@ -60,6 +60,7 @@ class Tenant:
         self.live = LiveState()
         self.counts = VerdictCounts()
         self.recent: deque[Any] = deque(maxlen=50)
+        self.feature_counters: dict[str, str] = {}
         self._plans: dict[str, list[PlanVersion]] = {}
 
     # --- catalogue ---
@@ -67,7 +68,7 @@ class Tenant:
     @property
     def version(self) -> int:
         """The newest catalogue version; 0 while there is none."""
-        return max(self.catalogs, default=0)
+        return len(self.catalogs)
 
     @property
     def catalog(self) -> Catalog:
@@ -81,6 +82,11 @@ class Tenant:
             known = self._plans.setdefault(key, [])
             if not known or known[-1].plan != plan:
                 known.append(PlanVersion(plan, version, created_at))
+        self.feature_counters = {
+            key: Counter(catalog.meters[feature.meter]).key
+            for key, feature in catalog.features.items()
+            if feature.meter is not None
+        }
 
     def plan_version(self, key: str, catalog_version: int) -> PlanVersion | None:
         """The plan as that catalogue version has it."""
@@ -146,10 +152,14 @@ class Tenant:
     def reset_account(self, key: str) -> Account:
         """An empty account with the schedule its customer has now."""
         subscription = self.active.get(key)
-        cadence = None
-        if subscription is not None:
-            cadence = self.current_plan(subscription).plan.cadence
+        cadence = None if subscription is None else self.cadence(subscription)
         return self.live.put_customer(self.customers[key], subscription, cadence)
+
+    def cadence(self, subscription: Subscription) -> Cadence:
+        """That of the plan as it was subscribed to: a running schedule never moves."""
+        plan = self.plan_version(subscription.plan, subscription.catalog_version)
+        assert plan is not None, "a subscription's plan exists in its catalogue version"
+        return plan.plan.cadence
 
     def account(self, customer: str) -> Account | None:
         """By customer key, or by a subject it claims."""

@@ -243,6 +243,15 @@ class SqliteBooks:
             rows.add_audit(sqlite, audit)
             return True
 
+    def billed_periods(self, namespace: str) -> set[tuple[str, int]]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                "SELECT subscription, period_start FROM invoices "
+                "WHERE namespace = ? AND status <> 'void'",
+                (namespace,),
+            )
+            return set(found)
+
     def invoice(self, namespace: str, invoice_id: str) -> StoredInvoice | None:
         with self._connection.read() as sqlite:
             return _invoice(sqlite, namespace, invoice_id)

@@ -1,0 +1,64 @@
+"""
+History folded again: what a new meter, a new subscription or a claimed subject would have counted.
+
+The fold is the same one that runs live, over the same events, so its result can be merged into
+counters that went on counting meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from taximeter.customers import Customer, Subscription
+from taximeter.events.envelope import Event
+from taximeter.live.state import LiveState
+from taximeter.meters.counter import Counter
+from taximeter.periods import Cadence
+
+
+class FoldAccount(msgspec.Struct, frozen=True):
+    """A customer with what its billing periods depend on."""
+
+    customer: Customer
+    subscription: Subscription | None
+    cadence: Cadence | None
+
+
+class FoldSpec(msgspec.Struct, frozen=True):
+    """Fold the events with seq in (after, upto] into these counters of these customers."""
+
+    namespace: str
+    after: int
+    upto: int
+    counters: tuple[Counter, ...]
+    accounts: tuple[FoldAccount, ...]
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return tuple(s for account in self.accounts for s in account.customer.all_subjects)
+
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        return tuple(sorted({counter.meter.event_type for counter in self.counters}))
+
+
+Folded = dict[str, dict[int, list[Any]]]
+"""Customer -> start of a period -> its cells as `Layout.dump_cells` gives them."""
+
+
+def refold(spec: FoldSpec, events: Iterable[tuple[Event, int]]) -> Folded:
+    """Fold (event, instant) pairs; those of other customers or types are passed over."""
+    state = LiveState(spec.counters)
+    for account in spec.accounts:
+        state.put_customer(account.customer, account.subscription, account.cadence)
+    state.fold_stored(events)
+    return {
+        customer: {
+            start: state.layout.dump_cells(cells) for start, (_, cells) in account.periods.items()
+        }
+        for customer, account in state.accounts.items()
+        if account.periods
+    }

@@ -1,0 +1,129 @@
+"""
+Live state at a position, as bytes: what lets a restart fold only the tail of the log.
+
+A snapshot is a cache of the log. It is used for exactly those accounts and counters whose
+definition is still the same; everything else is folded again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from taximeter.customers import Customer
+from taximeter.live.account import Account
+from taximeter.live.state import LiveState, moved
+from taximeter.meters.cells import Layout
+
+FORMAT = 1
+
+
+class AccountSnapshot(msgspec.Struct, frozen=True):
+    """`signature` is what the counters depend on beside the events; `periods` has [start, end,
+    dumped cells] in order."""
+
+    signature: str
+    seen: bool
+    periods: list[tuple[int, int, list[Any]]]
+
+
+class StateSnapshot(msgspec.Struct, frozen=True):
+    """One namespace. `counters` names the slots of all cells."""
+
+    counters: list[str]
+    accounts: dict[str, AccountSnapshot]
+    unmatched: dict[str, int]
+    counts: dict[str, int]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All namespaces at one position, after `entries` log entries."""
+
+    format: int
+    position: int
+    namespaces: dict[str, StateSnapshot]
+
+
+def signature(customer: Customer, account: Account) -> str:
+    """Equal signatures: the same events fall into the same periods of the same account."""
+    subscription = account.subscription
+    facts = (
+        sorted(customer.all_subjects),
+        account.schedule,
+        None if subscription is None else (subscription.id, account.end),
+    )
+    return msgspec.json.encode(facts).decode()
+
+
+def dump_state(
+    state: LiveState, customers: dict[str, Customer], counts: dict[str, int]
+) -> StateSnapshot:
+    """Deterministic: equal states give equal snapshots, however they came about."""
+    layout = state.layout
+    order = sorted(layout.slots)
+    dumped = {
+        key: AccountSnapshot(
+            signature(customers[key], account),
+            account.seen,
+            [
+                (start, end, _dump_cells(layout, order, cells))
+                for start, (end, cells) in sorted(account.periods.items())
+            ],
+        )
+        for key, account in sorted(state.accounts.items())
+    }
+    unmatched = dict(sorted(state.unmatched.items()))
+    return StateSnapshot(order, dumped, unmatched, counts)
+
+
+def load_state(
+    state: LiveState, customers: dict[str, Customer], snapshot: StateSnapshot
+) -> tuple[set[str], set[str]]:
+    """
+    Fill an empty state that has its customers and counters.
+
+    Returns:
+        Keys of customers, and keys of counters, whose history the snapshot does not hold as it is
+        needed now: both must be folded again.
+    """
+    held = set(snapshot.counters)
+    missing = {key for key in state.layout.slots if key not in held}
+    layout = Layout([c for c in state.layout.counters if c.key in held])
+    places = [snapshot.counters.index(counter.key) for counter in layout.counters]
+    stale: set[str] = set()
+    for key, account in state.accounts.items():
+        saved = snapshot.accounts.get(key)
+        if saved is None or saved.signature != signature(customers[key], account):
+            stale.add(key)
+            continue
+        account.seen = saved.seen
+        for start, _, dumped in saved.periods:
+            cells = account.cells_at(start, state.layout.new_cells)
+            assert cells is not None, "the signature says the period is the account's"
+            loaded = layout.load_cells([dumped[place] for place in places])
+            cells[:] = moved(loaded, layout, state.layout)
+    state.unmatched = {
+        subject: count
+        for subject, count in snapshot.unmatched.items()
+        if subject not in state.by_subject
+    }
+    return stale, missing
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    return msgspec.json.encode(snapshot)
+
+
+def decode(data: bytes) -> Snapshot | None:
+    """None if it is of another format: the log is then folded from its beginning."""
+    try:
+        snapshot = msgspec.json.decode(data, type=Snapshot)
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        return None
+    return snapshot if snapshot.format == FORMAT else None
+
+
+def _dump_cells(layout: Layout, order: list[str], cells: list[Any]) -> list[Any]:
+    dumped = layout.dump_cells(cells)
+    return [dumped[layout.slots[key]] for key in order]

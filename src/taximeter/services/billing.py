@@ -1,0 +1,399 @@
+"""
+The fare and the bill: the running preview from live counters, and closing from a recount.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from taximeter.catalog.counters import price_counter
+from taximeter.catalog.document import Catalog
+from taximeter.catalog.prices import Flat, Price, UsagePrice
+from taximeter.customers import Customer, Subscription
+from taximeter.errors import NotFound, Refused, Rejected
+from taximeter.instants import format_instant
+from taximeter.invoices import states
+from taximeter.invoices.build import Terms, Usage, build_invoice
+from taximeter.invoices.document import canonical_bytes, parse_invoice
+from taximeter.invoices.invoice import Invoice, Kind, Line, Status
+from taximeter.live.account import Account
+from taximeter.live.state import schedule_of
+from taximeter.periods import Period, Schedule
+from taximeter.ports import LineScope, Recount, StoredEvent, StoredInvoice
+from taximeter.services.core import Core, audit, require_customer
+from taximeter.services.customers import new_id
+from taximeter.services.tenant import PlanVersion, Tenant
+
+SCOPES_PER_RECOUNT = 20_000
+
+
+class Due(msgspec.Struct, frozen=True):
+    """One period of one subscription, with the plan it is rated by."""
+
+    customer: Customer
+    subscription: Subscription
+    plan: PlanVersion
+    period: Period
+    whole: Period
+
+
+# --- the running fare -------------------------------------------------------------------------
+
+
+async def preview(core: Core, tenant: Tenant, customer: str, at: int | None) -> Invoice:
+    """
+    The invoice as it would be if the period ended at an instant.
+
+    Args:
+        at: None for now: then it comes from live counters and has no digests; else it is
+            recounted from the events with a time before `at`.
+
+    Raises:
+        NotFound: No such customer, or no subscription that was running then.
+    """
+    require_customer(tenant, customer)
+    subscription = tenant.active.get(customer)
+    now = core.clock.now()
+    instant = now if at is None else at
+    if subscription is None or instant < subscription.start:
+        raise NotFound("not_found", f"Customer {customer!r} has no subscription at that instant.")
+    account = tenant.live.accounts[customer]
+    due = _due(tenant, subscription, account.schedule, account.schedule.index(instant))
+    if at is None and account.period_start <= due.period.start:
+        usage = list(_live_usage(tenant, account, due))
+        return _build(due, "preview", usage, due.period, core.sequencer.position)
+    upto = await core.upto()
+    cut = Period(due.period.start, max(due.period.start, min(due.period.end, instant)))
+    (usage,) = await _recount(core, tenant, [due], upto, cut)
+    return _build(due, "preview", usage, due.period, upto)
+
+
+def _live_usage(tenant: Tenant, account: Account, due: Due) -> Iterable[Usage]:
+    for price in _usage_prices(due.plan):
+        counter = price_counter(_catalog_of(tenant, due), price)
+        if price.group_by:
+            groups = tenant.live.usage_by_group(account, counter, due.period)
+            for group, (events, value_pico) in groups.items():
+                yield Usage(price.key, group, value_pico, events, None)
+        else:
+            events, value_pico = tenant.live.usage(account, counter, due.period)
+            yield Usage(price.key, (), value_pico, events, None)
+
+
+def _catalog_of(tenant: Tenant, due: Due) -> Catalog:
+    return tenant.catalogs[due.plan.version]
+
+
+def _usage_prices(plan: PlanVersion) -> list[UsagePrice]:
+    return [price for price in plan.plan.prices.values() if not isinstance(price, Flat)]
+
+
+def _due(tenant: Tenant, subscription: Subscription, schedule: Schedule, index: int) -> Due:
+    period = schedule.nth(index)
+    return Due(
+        tenant.customers[subscription.customer],
+        subscription,
+        tenant.billed_plan(subscription, period.start),
+        period,
+        schedule.whole(index),
+    )
+
+
+def _build(
+    due: Due, invoice_id: str, usage: Iterable[Usage], period: Period, position: int
+) -> Invoice:
+    plan = due.plan.plan
+    terms = Terms(
+        customer=due.customer.key,
+        subscription=due.subscription.id,
+        plan=plan.key,
+        catalog_version=due.plan.version,
+        currency=plan.currency,
+        timezone=due.subscription.timezone,
+        subjects=due.customer.all_subjects,
+    )
+    prices: Sequence[Price] = tuple(plan.prices.values())
+    return build_invoice(
+        invoice_id, terms, prices, usage, period=period, whole=due.whole, position=position
+    )
+
+
+# --- closing ----------------------------------------------------------------------------------
+
+
+class Closed(msgspec.Struct):
+    """What a close did. `invoices` are the new drafts, oldest period first."""
+
+    as_of: str
+    invoices: list[str]
+
+
+async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
+    """
+    Make a draft invoice for every period that ended by `as_of` and has none yet.
+
+    Idempotent: the books allow one live invoice for a subscription and period.
+
+    Raises:
+        Rejected: `invalid_parameter` for an instant in the future: that period may still change.
+    """
+    now = core.clock.now()
+    if as_of > now:
+        raise Rejected("invalid_parameter", "as_of lies in the future; its periods are still open.")
+    async with core.lock(tenant):
+        dues = await _find_due(core, tenant, as_of)
+        upto = await core.upto()
+        created: list[str] = []
+        for batch in _batches(dues):
+            usages = await _recount(core, tenant, batch, upto)
+            for due, usage in zip(batch, usages, strict=True):
+                invoice = _build(due, new_id("inv"), usage, due.period, upto)
+                if await _store_draft(core, tenant, invoice, now, actor):
+                    created.append(invoice.id)
+                await asyncio.sleep(0)
+        return Closed(format_instant(as_of), created)
+
+
+async def _find_due(core: Core, tenant: Tenant, as_of: int) -> list[Due]:
+    billed = await core.books.run(core.books.books.billed_periods, tenant.name)
+    dues: list[Due] = []
+    for subscription in tenant.subscriptions.values():
+        schedule = schedule_of(
+            tenant.customers[subscription.customer], subscription, tenant.cadence(subscription)
+        )
+        for index in range(schedule.ended_by(as_of)):
+            due = _due(tenant, subscription, schedule, index)
+            if (subscription.id, due.period.start) not in billed:
+                dues.append(due)
+    return sorted(dues, key=lambda due: (due.period.end, due.customer.key, due.subscription.id))
+
+
+def _batches(dues: list[Due]) -> Iterable[list[Due]]:
+    batch: list[Due] = []
+    scopes = 0
+    for due in dues:
+        batch.append(due)
+        scopes += len(_usage_prices(due.plan))
+        if scopes >= SCOPES_PER_RECOUNT:
+            yield batch
+            batch, scopes = [], 0
+    if batch:
+        yield batch
+
+
+async def _recount(
+    core: Core, tenant: Tenant, dues: Sequence[Due], upto: int, cut: Period | None = None
+) -> list[list[Usage]]:
+    """What each price of each due period counted, from the events themselves."""
+    scopes: list[LineScope] = []
+    owners: list[tuple[int, UsagePrice]] = []
+    for place, due in enumerate(dues):
+        for price in _usage_prices(due.plan):
+            owners.append((place, price))
+            scopes.append(_scope(tenant, due, price, cut or due.period, upto))
+    usages: list[list[Usage]] = [[] for _ in dues]
+    if scopes:
+        found = await core.store.recount(scopes)
+        for (place, price), groups in zip(owners, found, strict=True):
+            usages[place] += [
+                Usage(price.key, one.group, one.value_pico, one.events, one.digest)
+                for one in groups
+            ]
+    return usages
+
+
+def _scope(tenant: Tenant, due: Due, price: UsagePrice, period: Period, upto: int) -> LineScope:
+    return LineScope(
+        namespace=tenant.name,
+        meter=_catalog_of(tenant, due).meters[price.meter],
+        subjects=due.customer.all_subjects,
+        period=period,
+        upto=upto,
+        filter=price.filter,
+        group_by=price.group_by,
+    )
+
+
+async def _store_draft(
+    core: Core, tenant: Tenant, invoice: Invoice, now: int, actor: str
+) -> bool:
+    return await core.books.run(
+        core.books.books.add_invoice,
+        _stored(tenant, invoice, now),
+        audit(tenant, now, actor, "invoice.create", invoice.id, customer=invoice.customer),
+    )
+
+
+def _stored(tenant: Tenant, invoice: Invoice, created_at: int) -> StoredInvoice:
+    return StoredInvoice(
+        id=invoice.id,
+        namespace=tenant.name,
+        number=invoice.number,
+        customer=invoice.customer,
+        subscription=invoice.subscription,
+        status=invoice.status.value,
+        period_start=invoice.period.start,
+        period_end=invoice.period.end,
+        created_at=created_at,
+        document=canonical_bytes(invoice),
+    )
+
+
+# --- an invoice's life ------------------------------------------------------------------------
+
+
+async def find_invoice(core: Core, tenant: Tenant, invoice_id: str) -> StoredInvoice:
+    found = await core.books.run(core.books.books.invoice, tenant.name, invoice_id)
+    if found is None:
+        raise NotFound("not_found", f"There is no invoice {invoice_id!r}.")
+    return found
+
+
+async def finalize(core: Core, tenant: Tenant, invoice_id: str, actor: str) -> StoredInvoice:
+    """
+    Issue a draft: it gets the next number and never changes again (K15).
+
+    Raises:
+        Refused: `invoice_not_draft`.
+    """
+    stored = await find_invoice(core, tenant, invoice_id)
+    draft = parse_invoice(stored.document)
+    now = core.clock.now()
+
+    def issued(number: str) -> StoredInvoice:
+        return _stored(tenant, states.issue(draft, number, now), stored.created_at)
+
+    return await core.books.run(
+        core.books.books.issue_invoice,
+        tenant.name,
+        invoice_id,
+        Status.DRAFT.value,
+        issued,
+        audit(tenant, now, actor, "invoice.finalize", invoice_id),
+    )
+
+
+async def void(
+    core: Core, tenant: Tenant, invoice_id: str, reason: str, actor: str
+) -> StoredInvoice:
+    """
+    End an invoice without payment; its period can then be closed again.
+
+    The document of an issued invoice stays as it was; only its status moves on beside it.
+    """
+    stored = await find_invoice(core, tenant, invoice_id)
+    now = core.clock.now()
+    invoice = msgspec.structs.replace(
+        parse_invoice(stored.document), status=Status(stored.status)
+    )
+    voided = states.void(invoice)
+    replacement = msgspec.structs.replace(stored, status=voided.status.value)
+    if stored.status == Status.DRAFT.value:
+        replacement = msgspec.structs.replace(replacement, document=canonical_bytes(voided))
+    done = await core.books.run(
+        core.books.books.replace_invoice,
+        replacement,
+        stored.status,
+        audit(tenant, now, actor, "invoice.void", invoice_id, reason=reason),
+    )
+    if not done:
+        raise Refused("invoice_final", "The invoice changed meanwhile; read it again.")
+    return replacement
+
+
+def invoice_json(stored: StoredInvoice) -> dict[str, Any]:
+    """The document as stored, with the status it has by now."""
+    document: dict[str, Any] = msgspec.json.decode(stored.document)
+    document["status"] = stored.status
+    return document
+
+
+# --- proof ------------------------------------------------------------------------------------
+
+
+def find_line(invoice: Invoice, line_id: str) -> Line:
+    for line in invoice.lines:
+        if line.id == line_id:
+            return line
+    raise NotFound("not_found", f"Invoice {invoice.id!r} has no line {line_id!r}.")
+
+
+def line_scope(
+    tenant: Tenant, invoice: Invoice, line: Line
+) -> tuple[LineScope, tuple[str | None, ...]]:
+    """The events behind a usage line, as they were defined when it was made."""
+    assert line.lineage is not None, "only usage lines have events"
+    reference, _, version = line.price.rpartition("@")
+    plan_key, _, price_key = reference.partition("/")
+    catalog = tenant.catalogs[int(version)]
+    price = catalog.plans[plan_key].prices[price_key]
+    assert not isinstance(price, Flat), "a usage line has a usage price"
+    scope = LineScope(
+        namespace=tenant.name,
+        meter=catalog.meters[price.meter],
+        subjects=invoice.subjects,
+        period=line.period,
+        upto=int(line.lineage.position.partition(":")[2]),
+        filter=price.filter,
+        group_by=price.group_by,
+    )
+    return scope, tuple(line.group[name] for name in price.group_by)
+
+
+async def line_events(
+    core: Core, tenant: Tenant, invoice_id: str, line_id: str, after: int, limit: int
+) -> list[StoredEvent]:
+    """The exact events of a line with seq > after, ascending; none for a flat fee."""
+    invoice = parse_invoice((await find_invoice(core, tenant, invoice_id)).document)
+    line = find_line(invoice, line_id)
+    if line.kind is not Kind.USAGE:
+        return []
+    scope, group = line_scope(tenant, invoice, line)
+    return await core.store.line_events(scope, group, after, limit)
+
+
+async def verify(core: Core, tenant: Tenant, invoice_id: str) -> dict[str, Any]:
+    """
+    Recount every usage line from the events and compare quantity, count and digest; and the
+    invoice's own digest with its content.
+    """
+    stored = await find_invoice(core, tenant, invoice_id)
+    invoice = parse_invoice(stored.document)
+    usage_lines = [line for line in invoice.lines if line.kind is Kind.USAGE]
+    scoped = [line_scope(tenant, invoice, line) for line in usage_lines]
+    found = await core.store.recount([scope for scope, _ in scoped]) if scoped else []
+    lines = [
+        _line_verdict(line, group, groups)
+        for line, (_, group), groups in zip(usage_lines, scoped, found, strict=True)
+    ]
+    document_ok = canonical_bytes(invoice) == stored.document
+    return {
+        "invoice": invoice.id,
+        "ok": document_ok and all(line["ok"] for line in lines),
+        "document_ok": document_ok,
+        "lines": lines,
+    }
+
+
+def _line_verdict(
+    line: Line, group: tuple[str | None, ...], groups: list[Recount]
+) -> dict[str, Any]:
+    assert line.lineage is not None
+    recounted = next((one for one in groups if one.group == group), None)
+    events = recounted.events if recounted else 0
+    digest = recounted.digest if recounted else None
+    quantity_pico = max(0, recounted.value_pico) if recounted else 0
+    return {
+        "line": line.id,
+        "ok": (
+            events == line.lineage.events
+            and digest == line.lineage.digest
+            and quantity_pico == line.quantity_pico
+        ),
+        "billed": {"events": line.lineage.events, "digest": line.lineage.digest},
+        "recounted": {"events": events, "digest": digest},
+    }

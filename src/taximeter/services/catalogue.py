@@ -1,0 +1,110 @@
+"""
+Publishing a catalogue: read, compare, store as a new immutable version, count accordingly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from taximeter.catalog.diff import Change, diff
+from taximeter.catalog.document import (
+    Catalog,
+    canonical_document,
+    dump_catalog,
+    parse_catalog,
+)
+from taximeter.errors import Rejected
+from taximeter.ports import CatalogVersion
+from taximeter.services.core import Core, audit
+from taximeter.services.rebuild import begin_rebuild, rebuild
+from taximeter.services.tenant import Tenant
+
+REBUILD_WAIT_S = 5.0
+
+
+class Published(msgspec.Struct):
+    """
+    Attributes:
+        version: The newest version; unchanged if nothing changed.
+        rebuilding: History is still being folded into new or changed meters.
+    """
+
+    version: int
+    changes: list[Change]
+    rebuilding: bool = False
+
+
+async def publish(
+    core: Core, tenant: Tenant, document: dict[str, Any], actor: str, *, dry_run: bool = False
+) -> Published:
+    """
+    Make a document the newest version of the catalogue, effective for the very next request.
+
+    A new or redefined meter is folded from the beginning of the log while events go on being
+    counted; short histories are done when this returns.
+
+    Raises:
+        DocumentInvalid: With every problem.
+        Rejected: `catalog_invalid` if it drops what a running subscription needs.
+    """
+    catalog = parse_catalog(document)
+    async with core.lock(tenant):
+        changes = diff(tenant.catalog, catalog)
+        _keep_what_is_used(tenant, catalog)
+        if not changes or dry_run:
+            return Published(tenant.version, changes)
+        now = core.clock.now()
+        version = tenant.version + 1
+        await core.books.run(
+            core.books.books.add_catalog_version,
+            CatalogVersion(tenant.name, version, canonical_document(catalog), now, actor),
+        )
+        tenant.add_catalog(version, catalog, now)
+        rebuilding = await count_as_wanted(core, tenant, f"catalogue version {version}")
+        await core.books.run(
+            core.books.books.add_audit,
+            audit(
+                tenant, now, actor, "catalog.publish", str(version), changes=len(changes)
+            ),
+        )
+        return Published(version, changes, rebuilding)
+
+
+async def put_meter(
+    core: Core, tenant: Tenant, key: str, meter: dict[str, Any], actor: str
+) -> Published:
+    """Publish the catalogue with one meter added or replaced."""
+    document = dump_catalog(tenant.catalog)
+    document["meters"] = {**document["meters"], key: meter}
+    return await publish(core, tenant, document, actor)
+
+
+async def count_as_wanted(core: Core, tenant: Tenant, reason: str) -> bool:
+    """
+    Count what the catalogues in use need, and fetch the history of what is new.
+
+    Returns:
+        Whether history is still on its way after a few seconds.
+    """
+    added = tenant.live.set_counters(tenant.wanted_counters())
+    if not added or not core.sequencer.position:
+        return False
+    customers = [key for key, account in tenant.live.accounts.items() if account.seen]
+    upto = begin_rebuild(core, tenant, customers)
+    task = asyncio.create_task(rebuild(core, tenant, customers, added, upto, reason))
+    core.keep(task)
+    done, _ = await asyncio.wait([task], timeout=REBUILD_WAIT_S)
+    return not done
+
+
+def _keep_what_is_used(tenant: Tenant, catalog: Catalog) -> None:
+    """A running subscription's plan stays in the catalogue, so that its limits can be looked up."""
+    lost = sorted({s.plan for s in tenant.active.values()} - catalog.plans.keys())
+    if lost:
+        raise Rejected(
+            "catalog_invalid",
+            "\n".join(f"plans.{plan}: has active subscriptions and cannot be removed" for plan in lost),
+        )

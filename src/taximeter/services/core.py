@@ -1,0 +1,161 @@
+"""
+What every use case is given: the tenants in memory and the ports behind them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from taximeter.errors import NotFound, Rejected, Unavailable
+from taximeter.live.refold import Folded, FoldSpec
+from taximeter.ports import (
+    AuditEntry,
+    Books,
+    Clock,
+    EventsQuery,
+    LineScope,
+    Recount,
+    StoredEvent,
+    UsageQuery,
+    UsageRow,
+)
+from taximeter.services.committer import Committer
+from taximeter.services.feed import Feed
+from taximeter.services.sequencer import Sequencer
+from taximeter.services.telemetry import Telemetry
+from taximeter.services.tenant import Tenant
+
+T = TypeVar("T")
+
+POSITION_TIMEOUT_S = 5.0
+
+
+class BooksThread:
+    """
+    The books, used from the event loop: one thread, so one transaction at a time and in order.
+    """
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="books")
+
+    async def run(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: call(*args, **kwargs))
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True)
+
+
+class Store(Protocol):
+    """`ports.EventStore`, answered by another process."""
+
+    async def usage(self, query: UsageQuery) -> list[UsageRow]: ...
+    async def recount(self, scopes: Sequence[LineScope]) -> list[list[Recount]]: ...
+    async def events(self, query: EventsQuery) -> list[StoredEvent]: ...
+    async def line_events(
+        self, scope: LineScope, group: tuple[str | None, ...], after: int, limit: int
+    ) -> list[StoredEvent]: ...
+    async def find(self, namespace: str, seq: int) -> StoredEvent | None: ...
+    async def fold(self, spec: FoldSpec) -> Folded: ...
+
+
+class Core:
+    """
+    One node's state and ports.
+
+    Attributes:
+        rebuilds: Folds of history under way, for /v1/status.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        books: BooksThread,
+        store: Store,
+        committer: Committer,
+        sequencer: Sequencer,
+        feed: Feed,
+        telemetry: Telemetry,
+        tenants: dict[str, Tenant],
+        new_tenant: Callable[[str], Tenant],
+    ) -> None:
+        self.clock = clock
+        self.books = books
+        self.store = store
+        self.committer = committer
+        self.sequencer = sequencer
+        self.feed = feed
+        self.telemetry = telemetry
+        self.tenants = tenants
+        self._new_tenant = new_tenant
+        self._locks: dict[str, asyncio.Lock] = {}
+        self.rebuilds: list[dict[str, Any]] = []
+        self.changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def tenant(self, namespace: str) -> Tenant:
+        found = self.tenants.get(namespace)
+        if found is None:
+            found = self.tenants[namespace] = self._new_tenant(namespace)
+        return found
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Hold on to a task that outlives its request."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def lock(self, tenant: Tenant) -> asyncio.Lock:
+        """Held while a namespace's configuration changes: one change after the other."""
+        return self._locks.setdefault(tenant.name, asyncio.Lock())
+
+    def as_of(self) -> dict[str, str]:
+        """What an answer from memory reflects."""
+        from taximeter.instants import format_instant
+
+        return {
+            "position": f"0:{self.sequencer.position}",
+            "time": format_instant(self.clock.now()),
+        }
+
+    async def upto(self, at_least: str | None = None) -> int:
+        """
+        The position an answer from history is to reflect: everything sequenced until now, and at
+        least what the client asks for.
+
+        Raises:
+            Rejected: `invalid_parameter` for what is no position.
+            Unavailable: `position_not_reached` within five seconds.
+        """
+        wanted = parse_position(at_least) if at_least is not None else 0
+        deadline = asyncio.get_running_loop().time() + POSITION_TIMEOUT_S
+        while self.sequencer.position < wanted:
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(
+                    "position_not_reached",
+                    f"The log is at 0:{self.sequencer.position}, not yet at 0:{wanted}.",
+                )
+            await asyncio.sleep(0.01)
+        position = self.sequencer.position
+        await self.committer.durable(position)
+        return position
+
+
+def parse_position(text: str) -> int:
+    """The seq of a position "0:1482"."""
+    partition, _, seq = text.partition(":")
+    if partition != "0" or not seq.isascii() or not seq.isdigit() or len(seq) > 15:
+        raise Rejected("invalid_parameter", 'A position looks like "0:1482".')
+    return int(seq)
+
+
+def require_customer(tenant: Tenant, key: str) -> None:
+    if key not in tenant.customers:
+        raise NotFound("not_found", f"There is no customer {key!r}.")
+
+
+def audit(tenant: Tenant, at: int, actor: str, action: str, target: str, **detail: Any) -> AuditEntry:
+    return AuditEntry(0, tenant.name, at, actor, action, target, detail)

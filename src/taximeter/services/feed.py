@@ -1,0 +1,150 @@
+"""
+What people watch live: each event with its verdict, and each decision, as they happen.
+
+Watching must never slow the meter. Without a watcher a batch costs one append; a watcher that
+cannot keep up loses the oldest items and is told how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from taximeter.events.envelope import Event, Verdict
+from taximeter.services.tenant import Tenant
+
+MAX_BUFFERED = 1000
+MAX_ITEMS_PER_BATCH = 50
+
+
+class Seen(msgspec.Struct, gc=False):
+    """One event with what was decided about it; `seq` 0 if it was rejected."""
+
+    seq: int
+    verdict: str
+    event: Event
+    customer: str | None
+
+
+class Decision(msgspec.Struct, gc=False):
+    """One answer of the gate."""
+
+    customer: str
+    feature: str
+    allowed: bool
+    reason: str
+    amount: str
+
+
+class Watcher:
+    """One reader's bounded buffer."""
+
+    def __init__(self, customer: str | None) -> None:
+        self.customer = customer
+        self.skipped = 0
+        self._items: deque[Any] = deque()
+        self._ready = asyncio.Event()
+
+    def wants(self, customer: str | None) -> bool:
+        return self.customer is None or self.customer == customer
+
+    def put(self, item: Any) -> None:
+        if len(self._items) >= MAX_BUFFERED:
+            self._items.popleft()
+            self.skipped += 1
+        self._items.append(item)
+        self._ready.set()
+
+    async def batches(self) -> AsyncIterator[list[Any]]:
+        """Everything buffered, as soon as there is anything, for ever."""
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            items = list(self._items)
+            self._items.clear()
+            yield items
+
+
+class Feed:
+    """Fans out to the watchers of each namespace."""
+
+    def __init__(self) -> None:
+        self._watchers: dict[str, list[Watcher]] = {}
+
+    @property
+    def watchers(self) -> int:
+        return sum(len(watching) for watching in self._watchers.values())
+
+    @contextmanager
+    def watch(self, namespace: str, customer: str | None = None) -> Iterator[Watcher]:
+        watcher = Watcher(customer)
+        self._watchers.setdefault(namespace, []).append(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers[namespace].remove(watcher)
+            if not self._watchers[namespace]:
+                del self._watchers[namespace]
+
+    def batch(
+        self,
+        tenant: Tenant,
+        events: Sequence[Event],
+        verdicts: bytes,
+        seqs: Sequence[int],
+    ) -> None:
+        """Called for each request, right after it was decided."""
+        tenant.recent.append((events, verdicts, seqs))
+        watching = self._watchers.get(tenant.name)
+        if watching is None:
+            return
+        # A person reads a few events a second; a batch of thousands is shown by its end.
+        for item in _seen(tenant, events, verdicts, seqs):
+            for watcher in watching:
+                if watcher.wants(item.customer):
+                    watcher.put(item)
+
+    def decision(self, tenant: Tenant, decision: Decision) -> None:
+        watching = self._watchers.get(tenant.name)
+        if watching is not None:
+            for watcher in watching:
+                if watcher.wants(decision.customer):
+                    watcher.put(decision)
+
+    def watched(self, namespace: str) -> bool:
+        return namespace in self._watchers
+
+
+def recent(tenant: Tenant, limit: int) -> list[Seen]:
+    """The newest events of a namespace, newest first."""
+    found: list[Seen] = []
+    for events, verdicts, seqs in reversed(tenant.recent):
+        found += reversed(_seen(tenant, events, verdicts, seqs))
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def _seen(
+    tenant: Tenant, events: Sequence[Event], verdicts: bytes, seqs: Sequence[int]
+) -> list[Seen]:
+    first = max(0, len(events) - MAX_ITEMS_PER_BATCH)
+    accounts = tenant.live.by_subject
+    items = []
+    for place in range(first, len(events)):
+        event = events[place]
+        account = accounts.get(event.subject)
+        items.append(
+            Seen(
+                seqs[place],
+                Verdict(verdicts[place]).name.lower(),
+                event,
+                account.customer if account is not None else None,
+            )
+        )
+    return items
