@@ -34,7 +34,8 @@ Fingerprints = NDArray[np.uint64]
 # again from the log.
 _VERSION: Final = b"taximeter identity 1"
 _FINGERPRINT_MASK: Final = np.uint64((1 << FINGERPRINT_BITS) - 1)
-_encode: Final = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+_quote: Final = msgspec.json.Encoder().encode
+_canonical: Final = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 def namespace_seed(secret: bytes, namespace: str) -> int:
@@ -75,19 +76,17 @@ def identities(
     """
     if times is None:
         times = [0 if event.time is None else parse_instant(event.time) for event in events]
-    keys = b"".join([_key(event, seed) for event in events])
-    prints = b"".join(
-        [
-            xxh3_64_digest(
-                _encode((e.type, e.subject, None if e.time is None else time, e.data)), seed
-            )
-            for e, time in zip(events, times, strict=True)
-        ]
-    )
-    fingerprints = np.frombuffer(prints, dtype="<u8") & _FINGERPRINT_MASK
-    return np.frombuffer(keys, dtype="<u8").reshape(-1, 2), fingerprints
+    # JSON quotes and escapes, so ("ab", "c") and ("a", "bc") are different bytes.
+    keys = [xxh3_128_digest(_quote((event.source, event.id)), seed) for event in events]
+    fingerprints = [
+        xxh3_64_digest(
+            _canonical((e.type, e.subject, None if e.time is None else time, e.data)), seed
+        )
+        for e, time in zip(events, times, strict=True)
+    ]
+    return _words(keys).reshape(-1, 2), _words(fingerprints) & _FINGERPRINT_MASK
 
 
-def _key(event: Event, seed: int) -> bytes:
-    # The length says where the source ends, so ("ab", "c") and ("a", "bc") differ.
-    return xxh3_128_digest(f"{len(event.source)}:{event.source}{event.id}".encode(), seed)
+def _words(digests: list[bytes]) -> NDArray[np.uint64]:
+    """Little-endian on every machine; in a bytearray, so that the array is writable."""
+    return np.frombuffer(bytearray(b"".join(digests)), dtype="<u8")

@@ -86,8 +86,8 @@ class IdentityIndex:
             self._stride,
             self._capacity,
             self._count,
-            keys,
-            fingerprints,
+            _writable(keys),
+            _writable(fingerprints),
             next_seq,
             verdicts,
             seqs,
@@ -106,9 +106,30 @@ class IdentityIndex:
         """
         assert len(keys) == len(fingerprints) == len(seqs)
         status = kernels.load(
-            self._slots, self._stride, self._capacity, self._count, keys, fingerprints, seqs
+            self._slots,
+            self._stride,
+            self._capacity,
+            self._count,
+            _writable(keys),
+            _writable(fingerprints),
+            _writable(seqs),
         )
         _require(status)
+
+    def expect(self, total: int) -> None:
+        """
+        Make room for this many identities at once, so that loading them need not grow in between.
+
+        Raises:
+            Unavailable: `overloaded`, as for `decide`.
+        """
+        needed = total * 100 // kernels.MAX_LOAD_PERCENT // self.SHARDS
+        for shard in range(self.SHARDS):
+            room = int(self._capacity[shard])
+            while room <= needed:
+                room = room * kernels.GROWTH_PERCENT // 100 + 1
+            if room > int(self._capacity[shard]):
+                _require(kernels.grow(self._slots, self._stride, self._capacity, shard, room))
 
     def lookup(self, key: U64) -> tuple[int, int] | None:
         """Seq and fingerprint of one key, a row of two words; None if it was never accepted."""
@@ -174,17 +195,18 @@ class IdentityIndex:
 def warm_up() -> None:
     """Compile, or load from the cache, every kernel the index uses. Do it before serving."""
     index = IdentityIndex(reserve_bytes=16 << 20)
-    # Keys come from hashes as read-only arrays and from elsewhere as writable ones: compiled code
-    # is specific to that.
-    for writable in (True, False):
-        keys = np.zeros((1, 2), dtype=np.uint64)
-        fingerprints, seqs = np.zeros(1, dtype=np.uint64), np.ones(1, dtype=np.uint64)
-        for array in (keys, fingerprints, seqs):
-            array.flags.writeable = writable
-        index.load(keys, fingerprints, seqs)
-        index.decide(keys, fingerprints, 2)
-        index.lookup(keys[0])
+    index.expect(100_000)
+    keys = np.zeros((1, 2), dtype=np.uint64)
+    fingerprints, seqs = np.zeros(1, dtype=np.uint64), np.ones(1, dtype=np.uint64)
+    index.load(keys, fingerprints, seqs)
+    index.decide(keys, fingerprints, 2)
+    index.lookup(keys[0])
     index.expire(0)
+
+
+def _writable(array: U64) -> U64:
+    """Compiled code is specific to writability; one kind of array halves what must be compiled."""
+    return array if array.flags.writeable else array.copy()
 
 
 def _require(status: int) -> None:

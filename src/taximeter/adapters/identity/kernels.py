@@ -31,7 +31,8 @@ GROWTH_PERCENT = 120
 
 OK, FULL = 0, -1
 _ACCEPTED, _DUPLICATE, _CONFLICT = 0, 1, 2
-_AHEAD = 512  # how many keys are touched before they are decided: their lines fit the L2 cache
+_AHEAD = 128  # how many keys are touched before they are decided: their lines fit the L1 cache
+_NEXT_LINE = 3  # slots; 3 x 24 bytes are always in the next cache line
 
 _24 = np.uint64(24)
 _32 = np.uint64(32)
@@ -56,14 +57,16 @@ def _home(word: np.uint64, capacity: int) -> int:
 @compiled
 def _touch(slots: U64, stride: int, capacity: U64, keys: U64, start: int, stop: int) -> int:
     """
-    Load the home of each key, so that the cache misses of a batch overlap instead of queueing.
+    Load the home of each key and the line after it, so that the cache misses of a batch overlap
+    instead of queueing.
 
     The sum says nothing; it keeps the compiler from leaving the loads out.
     """
     seen = np.uint64(0)
     for i in range(start, stop):
         shard = _signed(keys[i, 1] >> _56)
-        seen ^= slots[shard * stride + _home(keys[i, 0], capacity[shard]), 2]
+        home = shard * stride + _home(keys[i, 0], capacity[shard])
+        seen ^= slots[home, 2] ^ slots[home + _NEXT_LINE, 2]
     return _signed(seen & np.uint64(1))
 
 
@@ -130,14 +133,13 @@ def _place(slots: U64, base: int, start: int, stop: int, capacity: int, before: 
 
 
 @compiled
-def _grow(slots: U64, stride: int, capacity: U64, shard: int) -> int:
-    """Give a shard a fifth more room, in place: pack it to the right end, place from the left."""
+def grow(slots: U64, stride: int, capacity: U64, shard: int, room: int) -> int:
+    """Give a shard more room, in place: pack it to the right end, then place it from the left."""
     base = shard * stride
     old = _signed(capacity[shard])
-    new = old * GROWTH_PERCENT // 100 + 1
-    if new + SLACK > stride:
+    if room + SLACK > stride:
         return FULL
-    stop = packed = base + new + SLACK
+    stop = packed = base + room + SLACK
     for read in range(base + old + SLACK - 1, base - 1, -1):
         if slots[read, 2] != _EMPTY:
             packed -= 1
@@ -146,8 +148,8 @@ def _grow(slots: U64, stride: int, capacity: U64, shard: int) -> int:
             slots[packed, 2] = slots[read, 2]
             if packed != read:
                 slots[read, 2] = _EMPTY
-    capacity[shard] = np.uint64(new)
-    return FULL if _place(slots, base, packed, stop, new, _EMPTY) == FULL else OK
+    capacity[shard] = np.uint64(room)
+    return FULL if _place(slots, base, packed, stop, room, _EMPTY) == FULL else OK
 
 
 @compiled
@@ -157,20 +159,22 @@ def _add(
     capacity: U64,
     count: U64,
     shard: int,
+    position: int,
     first: np.uint64,
     second: np.uint64,
     third: np.uint64,
 ) -> int:
-    """Insert an entry known to be absent, growing the shard as needed."""
+    """Insert an entry where `_search` said it belongs; the shard grows first if it must."""
     while True:
         base, room = shard * stride, _signed(capacity[shard])
-        if _signed(count[shard]) * 100 < room * MAX_LOAD_PERCENT:
-            _, position = _search(slots, base + _home(first, room), first, second >> _24)
-            if _insert(slots, position, base + room + SLACK, first, second, third):
-                count[shard] += np.uint64(1)
-                return OK
-        if _grow(slots, stride, capacity, shard) == FULL:
+        roomy = _signed(count[shard]) * 100 < room * MAX_LOAD_PERCENT
+        if roomy and _insert(slots, position, base + room + SLACK, first, second, third):
+            count[shard] += np.uint64(1)
+            return OK
+        if grow(slots, stride, capacity, shard, room * GROWTH_PERCENT // 100 + 1) == FULL:
             return FULL
+        home = base + _home(first, _signed(capacity[shard]))
+        _, position = _search(slots, home, first, second >> _24)
 
 
 @compiled
@@ -204,7 +208,7 @@ def decide(
             continue
         second = low << _24 | fingerprints[i] >> _24
         third = seq << _24 | fingerprints[i] & _LOW24
-        if _add(slots, stride, capacity, count, shard, first, second, third) == FULL:
+        if _add(slots, stride, capacity, count, shard, position, first, second, third) == FULL:
             return FULL
         verdicts[i] = _ACCEPTED
         seqs[i] = seq
@@ -236,7 +240,7 @@ def load(
         found, position = _search(slots, home, first, low)
         if found:
             slots[position, 1], slots[position, 2] = second, third
-        elif _add(slots, stride, capacity, count, shard, first, second, third) == FULL:
+        elif _add(slots, stride, capacity, count, shard, position, first, second, third) == FULL:
             return FULL
     return seen
 

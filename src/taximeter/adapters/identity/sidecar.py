@@ -1,5 +1,6 @@
 """
-Identities of one closed log segment, in a file beside it, so that a restart need not decode the log.
+Identities of one closed log segment, in a file beside it, so that a restart need not
+decode the log.
 
     b"TAXIIDS1" | scheme 16 | u64 count | u64 first_seq
     keys count x 16 | fingerprints count x 8 | xxh3-128 of all before it, 16
