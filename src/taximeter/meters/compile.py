@@ -9,7 +9,8 @@ slow reading of the same definitions.
 
 Cells are one flat list for all event types of a namespace: the counter with slot number i owns
 `cells[2 * i]`, how many events it counted, and `cells[2 * i + 1]`, its state (see `aggregate`), or
-for a grouped counter a dict from group to `[n, state]`. `cells.Layout` makes, reads and merges them.
+for a grouped counter a dict from group to `[n, state]`. `cells.Layout` makes, reads and merges
+them.
 """
 
 from __future__ import annotations
