@@ -89,11 +89,7 @@ def main() -> None:
     seed, number, base, port, journal, pause_ms = sys.argv[1:]
     workload = Workload(int(seed), int(number), datetime.fromisoformat(base))
     client = Client(workload, int(port), JournalWriter(Path(journal)))
-
-    def stop(signum: int, frame: object) -> None:
-        client.stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, lambda signum, frame: setattr(client, "stopping", True))
     client.run(float(pause_ms) / 1000)
 
 
