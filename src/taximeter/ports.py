@@ -297,7 +297,8 @@ class Books(Protocol):
     def mark_replayed(self, ids: Sequence[int], at: int) -> None: ...
 
     def add_invoice(self, invoice: StoredInvoice, audit: AuditEntry) -> bool:
-        """False if that subscription and period already has a live (not void) invoice."""
+        """False if that subscription and period already has a live (not void) invoice. A period
+        is known by its start: an end that moved does not make it another one."""
         ...
 
     def issue_invoice(
@@ -305,12 +306,12 @@ class Books(Protocol):
         namespace: str,
         invoice_id: str,
         expected: str,
-        build: Callable[[int], StoredInvoice],
+        build: Callable[[str], StoredInvoice],
         audit: AuditEntry,
     ) -> StoredInvoice:
-        """Give a draft the next number (1, 2, 3, ...) of its namespace's gapless series and store
-        what `build(number)` returns, in one transaction: if `build` raises, nothing happened.
-        `expected` is the status it must have, else Refused (`invoice_not_draft`)."""
+        """Give a draft the next number ("INV-000001", ...) of its namespace's gapless series and
+        store what `build(number)` returns, in one transaction: if `build` raises, nothing
+        happened. `expected` is the status it must have, else Refused (`invoice_not_draft`)."""
         ...
 
     def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:

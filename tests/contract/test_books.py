@@ -92,9 +92,9 @@ def with_subscription(books: Books) -> None:
     books.put_subscription(NS, subscription(), audit())
 
 
-def numbered(draft: StoredInvoice) -> Callable[[int], StoredInvoice]:
+def numbered(draft: StoredInvoice) -> Callable[[str], StoredInvoice]:
     return lambda number: msgspec.structs.replace(
-        draft, status="issued", number=f"INV-{number:04}", document=b"%d" % number
+        draft, status="issued", number=number, document=number.encode()
     )
 
 
@@ -247,7 +247,7 @@ def test_dead_letters_are_paged_by_id_and_replayed_ones_can_be_left_out(books: B
 def test_a_period_of_a_subscription_has_one_live_invoice(books: Books):
     with_subscription(books)
     assert books.add_invoice(invoice("inv_1"), audit())
-    assert not books.add_invoice(invoice("inv_2"), audit("second"))
+    assert not books.add_invoice(invoice("inv_2", period_end=AT + 5), audit("second"))
     assert listed(books) == ["inv_1"]
     assert "second" not in [e.action for e in books.audit(NS, after=0, limit=10)]
 
@@ -257,6 +257,16 @@ def test_a_void_invoice_makes_room_for_another_of_its_period(books: Books):
     books.add_invoice(invoice("inv_1"), audit())
     assert books.replace_invoice(invoice("inv_1", status="void"), "draft", audit())
     assert books.add_invoice(invoice("inv_2"), audit())
+
+
+def test_billed_periods_are_those_of_live_invoices(books: Books):
+    with_subscription(books)
+    for n in range(3):
+        books.add_invoice(invoice(f"inv_{n}", period_start=AT + n), audit())
+    void = invoice("inv_1", period_start=AT + 1, status="void")
+    books.replace_invoice(void, "draft", audit())
+    assert books.billed_periods(NS) == {("sub_1", AT), ("sub_1", AT + 2)}
+    assert books.billed_periods("other") == set()
 
 
 def test_an_invoice_needs_its_subscription(books: Books):
@@ -271,14 +281,14 @@ def test_invoices_are_numbered_without_a_gap_per_namespace(books: Books):
         books.add_invoice(draft, audit())
         issued = books.issue_invoice(NS, draft.id, "draft", numbered(draft), audit("issue"))
         assert issued == books.invoice(NS, draft.id)
-        assert issued.number == f"INV-{n:04}"
+        assert issued.number == f"INV-{n:06}"
 
 
 def test_a_number_is_given_back_when_building_the_document_fails(books: Books):
     with_subscription(books)
     books.add_invoice(invoice(), audit())
 
-    def fails(number: int) -> StoredInvoice:
+    def fails(number: str) -> StoredInvoice:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -286,7 +296,8 @@ def test_a_number_is_given_back_when_building_the_document_fails(books: Books):
     assert books.invoice(NS, "inv_1") == invoice()
     assert "issue" not in [e.action for e in books.audit(NS, after=0, limit=10)]
     assert (
-        books.issue_invoice(NS, "inv_1", "draft", numbered(invoice()), audit()).number == "INV-0001"
+        books.issue_invoice(NS, "inv_1", "draft", numbered(invoice()), audit()).number
+        == "INV-000001"
     )
 
 
@@ -430,7 +441,7 @@ def test_a_kill_in_the_middle_of_issuing_leaves_a_draft_and_no_gap(
     )
     try:
         assert child.stdout is not None
-        assert child.stdout.readline() == "building 1\n"
+        assert child.stdout.readline() == "building INV-000001\n"
     finally:
         child.send_signal(signal.SIGKILL)
         child.communicate()
@@ -438,7 +449,8 @@ def test_a_kill_in_the_middle_of_issuing_leaves_a_draft_and_no_gap(
     assert books.invoice(NS, "inv_1") == invoice()
     assert "issue" not in [e.action for e in books.audit(NS, after=0, limit=10)]
     assert (
-        books.issue_invoice(NS, "inv_1", "draft", numbered(invoice()), audit()).number == "INV-0001"
+        books.issue_invoice(NS, "inv_1", "draft", numbered(invoice()), audit()).number
+        == "INV-000001"
     )
     assert books.integrity_findings() == []
 
@@ -455,7 +467,7 @@ def test_a_second_opener_waits_a_bounded_time_and_then_says_who_is_in_the_way(op
     with_subscription(one)
     one.add_invoice(invoice(), audit())
 
-    def build(number: int) -> StoredInvoice:
+    def build(number: str) -> StoredInvoice:
         with pytest.raises(Unavailable) as caught:
             two.put_setting(NS, "a", "1")
         assert caught.value.code == "log_locked"
@@ -476,7 +488,7 @@ def test_use_from_two_threads_at_once_is_noticed_and_changes_nothing(books: Book
         except AssertionError as error:
             seen.append(error)
 
-    def build(number: int) -> StoredInvoice:
+    def build(number: str) -> StoredInvoice:
         thread = threading.Thread(target=intrude)
         thread.start()
         thread.join()

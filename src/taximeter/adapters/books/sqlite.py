@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from taximeter.adapters.books import rows
+from taximeter.adapters.books import invoice_table, rows
 from taximeter.adapters.books.connection import Connection
 from taximeter.customers import Customer, Subscription
 from taximeter.errors import NotFound, Refused, Rejected
@@ -194,7 +194,7 @@ class SqliteBooks:
         assert invoice.number is None, "only issuing gives an invoice its number"
         with self._connection.write() as sqlite:
             _require(sqlite, "subscriptions", "id", invoice.namespace, invoice.subscription)
-            if _live_invoice_exists(sqlite, invoice):
+            if invoice_table.has_live(sqlite, invoice):
                 return False
             rows.insert(sqlite, "invoices", **msgspec.structs.asdict(invoice))
             rows.add_audit(sqlite, audit)
@@ -205,11 +205,11 @@ class SqliteBooks:
         namespace: str,
         invoice_id: str,
         expected: str,
-        build: Callable[[int], StoredInvoice],
+        build: Callable[[str], StoredInvoice],
         audit: AuditEntry,
     ) -> StoredInvoice:
         with self._connection.write() as sqlite:
-            current = _invoice(sqlite, namespace, invoice_id)
+            current = invoice_table.find(sqlite, namespace, invoice_id)
             if current is None:
                 raise NotFound("not_found", "There is no such invoice.")
             if current.status != expected:
@@ -225,21 +225,21 @@ class SqliteBooks:
                 "WHERE name = ? RETURNING last_invoice_number",
                 (namespace,),
             ).fetchone()
-            issued = build(number)
-            _move(sqlite, issued, series=number)
+            issued = build(f"INV-{number:06}")
+            invoice_table.move(sqlite, issued, series=number)
             rows.add_audit(sqlite, audit)
             return issued
 
     def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:
         with self._connection.write() as sqlite:
-            current = _invoice(sqlite, invoice.namespace, invoice.id)
+            current = invoice_table.find(sqlite, invoice.namespace, invoice.id)
             if current is None:
                 raise NotFound("not_found", "There is no such invoice.")
             if current.status != expected:
                 return False
             if expected != "draft" and invoice.document != current.document:
                 raise Refused("invoice_final", "The document of an issued invoice never changes.")
-            _move(sqlite, invoice)
+            invoice_table.move(sqlite, invoice)
             rows.add_audit(sqlite, audit)
             return True
 
@@ -254,7 +254,7 @@ class SqliteBooks:
 
     def invoice(self, namespace: str, invoice_id: str) -> StoredInvoice | None:
         with self._connection.read() as sqlite:
-            return _invoice(sqlite, namespace, invoice_id)
+            return invoice_table.find(sqlite, namespace, invoice_id)
 
     def invoices(
         self,
@@ -370,42 +370,3 @@ def _claim_subjects(sqlite: sqlite3.Connection, namespace: str, customer: Custom
                 subject=subject,
                 customer=owner,
             )
-
-
-def _live_invoice_exists(sqlite: sqlite3.Connection, invoice: StoredInvoice) -> bool:
-    found = sqlite.execute(
-        "SELECT 1 FROM invoices WHERE namespace = ? AND subscription = ? "
-        "AND period_start = ? AND period_end = ? AND status <> 'void'",
-        (invoice.namespace, invoice.subscription, invoice.period_start, invoice.period_end),
-    )
-    return found.fetchone() is not None
-
-
-def _invoice(sqlite: sqlite3.Connection, namespace: str, invoice_id: str) -> StoredInvoice | None:
-    row = sqlite.execute(
-        f"SELECT {rows.INVOICE_COLUMNS} FROM invoices WHERE namespace = ? AND id = ?",
-        (namespace, invoice_id),
-    ).fetchone()
-    return None if row is None else rows.to_invoice(row)
-
-
-def _move(sqlite: sqlite3.Connection, invoice: StoredInvoice, series: int | None = None) -> None:
-    """Store an invoice's new status, document and number. What it bills cannot change."""
-    moved = sqlite.execute(
-        "UPDATE invoices SET status = ?, number = ?, series = coalesce(?, series), document = ? "
-        "WHERE namespace = ? AND id = ? AND customer = ? AND subscription = ? "
-        "AND period_start = ? AND period_end = ?",
-        (
-            invoice.status,
-            invoice.number,
-            series,
-            invoice.document,
-            invoice.namespace,
-            invoice.id,
-            invoice.customer,
-            invoice.subscription,
-            invoice.period_start,
-            invoice.period_end,
-        ),
-    )
-    assert moved.rowcount == 1, "an invoice keeps its id, customer and period"

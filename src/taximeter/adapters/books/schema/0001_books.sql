@@ -135,9 +135,10 @@ CREATE TABLE invoices (
     FOREIGN KEY (namespace, subscription) REFERENCES subscriptions (namespace, id)
 ) STRICT;
 
--- No period is billed twice: whoever comes second finds the first one's invoice.
+-- No period is billed twice: whoever comes second finds the first one's invoice. The start alone
+-- names a period, so that one whose end moved (a cancellation) is still the same period.
 CREATE UNIQUE INDEX one_live_invoice_a_period
-ON invoices (namespace, subscription, period_start, period_end) WHERE status <> 'void';
+ON invoices (namespace, subscription, period_start) WHERE status <> 'void';
 
 CREATE INDEX invoices_of_customer ON invoices (namespace, customer, rank);
 

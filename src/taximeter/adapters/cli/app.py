@@ -1,0 +1,47 @@
+"""
+The table of commands. Each is imported when it is called, so `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cyclopts import App, Group, Parameter
+
+from taximeter import __version__
+
+SERVER: Final = Group("Run", sort_key=1)
+CATALOG: Final = Group("Configure", sort_key=2)
+EVENTS: Final = Group("Events and usage", sort_key=3)
+MONEY: Final = Group("Invoices", sort_key=4)
+CARE: Final = Group("Look after", sort_key=5)
+
+_HERE: Final = "taximeter.adapters.cli"
+
+# name, where, group, one line of help
+_COMMANDS: Final = (
+    ("serve", f"{_HERE}.node:serve", SERVER, "Run one embedded node."),
+    ("demo", f"{_HERE}.node:demo", SERVER, "A living sample company to look at."),
+    ("apply", f"{_HERE}.catalog:apply", CATALOG, "Show what a catalogue file changes, and do it."),
+    ("diff", f"{_HERE}.catalog:diff", CATALOG, "Show what a catalogue file would change."),
+    ("keys", f"{_HERE}.keys:app", CATALOG, "List, create and revoke API keys."),
+    ("ingest", f"{_HERE}.ingest.command:ingest", EVENTS, "Load events from JSONL, CSV or Parquet."),
+    ("tail", f"{_HERE}.tail:tail", EVENTS, "Follow events as they are decided."),
+    ("usage", f"{_HERE}.usage:usage", EVENTS, "Usage of a meter over time."),
+    ("check", f"{_HERE}.gate:check", EVENTS, "May this customer use this feature now?"),
+    ("invoices", f"{_HERE}.invoices:invoices", MONEY, "List invoices, or show one."),
+    ("close", f"{_HERE}.invoices:close", MONEY, "Close every period that is due."),
+    ("explain", f"{_HERE}.explain:explain", MONEY, "Why an amount is what it is."),
+    ("doctor", f"{_HERE}.doctor:doctor", CARE, "Check a server, or a data directory offline."),
+    ("bench", f"{_HERE}.node:bench", CARE, "Measure this machine."),
+)  # fmt: skip
+
+app = App(
+    name="taximeter",
+    help="Usage metering and billing: every unit counted once, every amount explained.",
+    version=__version__,
+    # `--json`, and no `--no-json` beside it.
+    default_parameter=Parameter(negative=()),
+)
+for _name, _where, _group, _help in _COMMANDS:
+    app.command(_where, name=_name, group=_group, help=_help)

@@ -1,0 +1,131 @@
+"""`explain`: why an amount is what it is, down to the events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from taximeter.adapters.cli.common import Server, console, plain_time, print_json, segment
+from taximeter.adapters.cli.failures import DIFFERENCE, OK
+from taximeter.adapters.cli.invoices import find_invoice, line_text, money, period_text
+from taximeter.errors import NotFound
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from taximeter.adapters.client import Client
+
+HERE = Server()
+
+
+def explain(
+    invoice: str,
+    line: str | None = None,
+    *,
+    events: Annotated[int, Parameter(name=("--events", "-n"))] = 10,
+    server: Server = HERE,
+) -> int:
+    """
+    From an invoice to its lines, their tiers and their events; recounted. Exits 1 if the recount
+    gives something else.
+
+    Parameters
+    ----------
+    invoice
+        Id or number of the invoice.
+    line
+        Id of one line, to see its events; else all lines without events.
+    events
+        How many of the line's events to show.
+    """
+    client = server.client()
+    found = find_invoice(client, invoice)
+    path = f"/v1/invoices/{segment(found['id'])}"
+    report = client.get(f"{path}/verify")
+    lines = found.get("lines", [])
+    answer: dict[str, Any] = {"invoice": found, "verify": report}
+    if line is not None:
+        lines = [item for item in lines if item["id"] == line]
+        if not lines:
+            raise NotFound("not_found", f"The invoice has no line {line!r}.", line=line)
+        answer |= {"line": lines[0], "events": _events(client, path, lines[0], events)}
+    if server.json:
+        print_json(answer)
+    else:
+        out = console()
+        out.print(f"Invoice {found.get('number') or found['id']}, {found['customer']}")
+        for item in lines:
+            out.print(_tree(item, found, answer.get("events")))
+        out.print(f"total {money(found['total'], found)}, due {money(found['amount_due'], found)}")
+        out.print(_verdict(report))
+    return OK if is_verified(report) else DIFFERENCE
+
+
+def is_verified(report: dict[str, Any]) -> bool:
+    """Whether the recount gave the same as the invoice says."""
+    return bool(report.get("ok"))
+
+
+def _events(client: Client, path: str, line: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    if not line.get("lineage"):
+        return []  # a flat fee has no events behind it
+    page = client.get(f"{path}/lines/{segment(line['id'])}/events", limit=limit)
+    items: list[dict[str, Any]] = page["items"]
+    return items
+
+
+def _tree(
+    line: dict[str, Any], invoice: dict[str, Any], events: list[dict[str, Any]] | None
+) -> Tree:
+    from rich.tree import Tree
+
+    tree = Tree(
+        f"[bold]{line_text(line)}[/]  {money(line['amount'], invoice)}  [dim]{line['id']}[/]"
+    )
+    if line.get("price"):
+        tree.add(f"price {line['price']}, {period_text(line.get('period'))}")
+    if line.get("quantity") is not None:
+        tree.add(f"quantity {line['quantity']}" + _of_meter(line))
+    for tier in line.get("tiers") or ():
+        tree.add(_tier_text(tier))
+    lineage = line.get("lineage")
+    if lineage:
+        branch = tree.add(
+            f"{lineage['events']} events up to position {lineage['position']} "
+            f"[dim]{lineage['digest']}[/]"
+        )
+        for event in events or ():
+            branch.add(_event_text(event))
+        hidden = int(lineage["events"]) - len(events or ())
+        if events and hidden > 0:
+            branch.add(f"[dim]and {hidden} more[/]")
+    return tree
+
+
+def _of_meter(line: dict[str, Any]) -> str:
+    return f" of meter {line['meter']}" if line.get("meter") else ""
+
+
+def _tier_text(tier: dict[str, Any]) -> str:
+    text = f"{tier.get('quantity')} x {tier.get('unit', '0')}"
+    if tier.get("flat") not in (None, "0"):
+        text += f" + {tier['flat']}"
+    return f"{text} = {tier.get('amount')}"
+
+
+def _event_text(item: dict[str, Any]) -> str:
+    from rich.markup import escape
+
+    event = item.get("event") or item
+    data = " ".join(f"{name}={value}" for name, value in (event.get("data") or {}).items())
+    when = plain_time(item.get("time") or event.get("time"))
+    return escape(f"{item.get('seq', '')} {when} {event.get('id')} {data}")
+
+
+def _verdict(report: dict[str, Any]) -> str:
+    if is_verified(report):
+        return "[green]Recounted from the events: the same.[/]"
+    wrong = [str(line["line"]) for line in report.get("lines", ()) if not line["ok"]]
+    where = f" Lines that differ: {', '.join(wrong)}." if wrong else ""
+    return f"[red]Recounted from the events: NOT the same.[/]{where}"

@@ -1,0 +1,1 @@
+"""`taximeter ingest`: bulk load, from a file's rows to a server's receipts."""
