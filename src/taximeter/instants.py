@@ -110,7 +110,7 @@ def _parse_any(text: str) -> int:
     at = hour_start + minute * MINUTE + second * SECOND + micros - offset
     if not 0 <= at <= MAX_INSTANT:
         _refuse(text)
-    if text[-1] == "Z" and text[10] == "T":
+    if not match[8]:  # in UTC: as `at` is within bounds, so is its hour
         _remember(_hours, _MAX_HOURS, text[:14], hour_start)
     return at
 

@@ -215,12 +215,8 @@ class Schedule(msgspec.Struct, frozen=True):
         """The n whose period contains the instant; -1 before the start."""
         if at < self.start:
             return -1
-        n = max(0, self._estimate(local_day(at, self.timezone)))
-        while n > 0 and self._boundary(n) > at:
-            n -= 1
-        while self._boundary(n + 1) <= at:
-            n += 1
-        return n
+        n = self._calendar_index(local_day(at, self.timezone))
+        return n - 1 if n > 0 and self._boundary(n) > at else n
 
     def containing(self, at: int) -> Period:
         """The period that contains an instant, which is not before the start."""
@@ -237,7 +233,8 @@ class Schedule(msgspec.Struct, frozen=True):
     def _boundary(self, n: int) -> int:
         return local_midnight(_add(self._anchor_day(), self.cadence, n), self.timezone)
 
-    def _estimate(self, day: date) -> int:
+    def _calendar_index(self, day: date) -> int:
+        """The index by calendar months alone: one too high before the anchor day of a month."""
         first = self._anchor_day()
         if self.cadence in _DAYS:
             return (day - first).days // _DAYS[self.cadence]

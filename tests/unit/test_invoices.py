@@ -241,6 +241,20 @@ def test_free_units_and_bounds_are_shown_where_they_apply() -> None:
     assert (bound["free"], bound["adjustment"], bound["amount"]) == ("2", "4.985", "5.00")
 
 
+def test_a_running_fare_has_no_digest_of_its_events() -> None:
+    running = build(prices(tokens=TOKENS), Usage("tokens", (), 5 * E12, 2, None))
+    lineage = {"events": 2, "position": "0:91822", "digest": None}
+    assert dump_invoice(running)["lines"][0]["lineage"] == lineage
+    assert parse_invoice(canonical_bytes(running)) == running
+
+
+def test_an_invoice_names_the_subjects_it_bills() -> None:
+    terms = replace(TERMS, subjects=("acme", "user-7"))
+    invoice = build(prices(base=BASE), terms=terms)
+    assert dump_invoice(invoice)["subjects"] == ["acme", "user-7"]
+    assert parse_invoice(canonical_bytes(invoice)) == invoice
+
+
 def test_an_empty_plan_gives_an_empty_invoice() -> None:
     document = dump_invoice(build(()))
     assert (document["lines"], document["amount_due"]) == ([], "0.00")

@@ -92,14 +92,20 @@ def test_zone_rules_come_from_the_package_and_not_from_the_machine(tmp_path: Pat
     (tmp_path / BERLIN).write_bytes((package / "zoneinfo" / "Asia" / "Tokyo").read_bytes())
     before = zoneinfo.TZPATH
     zoneinfo.reset_tzpath(to=[tmp_path])
-    periods.zone.cache_clear()
-    periods.local_midnight.cache_clear()
+    forget_zones()
     try:
         machine = zoneinfo.ZoneInfo.no_cache(BERLIN)
         assert datetime(2026, 1, 1, tzinfo=machine).utcoffset() == timedelta(hours=9)
         assert local_midnight(date(2026, 1, 1), BERLIN) == at("2025-12-31T23:00:00Z")
     finally:
         zoneinfo.reset_tzpath(to=before)
+        forget_zones()
+
+
+def forget_zones() -> None:
+    zoneinfo.ZoneInfo.clear_cache()
+    periods.zone.cache_clear()
+    periods.local_midnight.cache_clear()
 
 
 def test_every_zone_of_the_package_can_be_used() -> None:

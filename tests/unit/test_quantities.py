@@ -68,6 +68,7 @@ def test_a_quantity_is_read_exactly(value: int | Decimal | str, pico: int) -> No
         "1e26",
         "1e-13",
         "1e999999999999999999999",
+        "1." + "0" * 100,
         Decimal("NaN"),
         Decimal("sNaN"),
         Decimal("Infinity"),
