@@ -79,7 +79,9 @@ def kind_of(value: object) -> str:
         return "an object"
     if isinstance(value, list | tuple):
         return "a list"
-    return f"the number {value}"
+    if isinstance(value, int) and abs(value) >= 10**40:
+        return "a huge number"  # beyond some size Python refuses to write an integer out
+    return f"the number {str(value)[:40]}"
 
 
 class Fields:

@@ -108,7 +108,7 @@ def quantity_pico(value: Any, path: str) -> int:
         raise Rejected(
             "invalid_quantity",
             f"{path}: expected a decimal number with at most {MAX_INTEGER_DIGITS} integer and "
-            f"{FRACTION_DIGITS} fractional digits, found {kind_of(value)[:60]}",
+            f"{FRACTION_DIGITS} fractional digits, found {kind_of(value)}",
             path=path,
         )
     return pico
