@@ -211,7 +211,8 @@ def _decimal(values: _Ints, width: int) -> _Bytes:
 
 def _hex(values: _Ints) -> _Bytes:
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
-    return digits[values[:, None] >> np.arange(60, -4, -4) & 15]
+    nibbles: _Ints = values[:, None] >> np.arange(60, -4, -4) & 15
+    return digits.take(nibbles)
 
 
 def _head(path: str, length: int) -> _Bytes:
@@ -227,7 +228,7 @@ def _single(rows: _Bytes, path: str) -> Requests:
     out = np.empty((len(rows), len(head) + rows.shape[1]), np.uint8)
     out[:, : len(head)] = head
     out[:, len(head) :] = rows
-    return Requests(memoryview(out).cast("B"), out.shape[1], len(head))
+    return Requests(out.data.cast("B"), out.shape[1], len(head))
 
 
 def _batches(rows: _Bytes, batch: int, path: str) -> Requests:
@@ -240,4 +241,4 @@ def _batches(rows: _Bytes, batch: int, path: str) -> Requests:
     cells[:, :, :EVENT_BYTES] = rows.reshape(-1, batch, EVENT_BYTES)
     cells[:, :, EVENT_BYTES] = ord(",")
     cells[:, -1, EVENT_BYTES] = ord("]")
-    return Requests(memoryview(out).cast("B"), out.shape[1], len(head))
+    return Requests(out.data.cast("B"), out.shape[1], len(head))

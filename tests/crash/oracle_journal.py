@@ -50,7 +50,7 @@ class JournalWriter:
         self._file = path.open("x")
 
     def intend(self, number: int, attempt: int, items: Sequence[Item]) -> None:
-        record = {"n": number, "attempt": attempt}
+        record: dict[str, object] = {"n": number, "attempt": attempt}
         if attempt == 1:
             record["items"] = [[item.kind, item.text] for item in items]
         self._write(record)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import bodies, load, report
-from benchmarks.scenarios import Measurement
+from benchmarks.scenarios import Measurement, Plan
 
 
 @pytest.mark.parametrize("batch", [1, 10])
@@ -154,7 +154,7 @@ def test_a_goal_compares_medians_and_says_so_when_it_is_missed() -> None:
     ours = a_measurement("ingest 1000", "taximeter", 1, 600_000, 650_000)
     theirs = a_measurement("ingest 1000", "recipe", 30_000)
     table = report.as_markdown(
-        {(m.scenario, m.target): m for m in (ours, theirs)}, {"CPU": "one"}, report.Plan()
+        {(m.scenario, m.target): m for m in (ours, theirs)}, {"CPU": "one"}, Plan()
     )
     assert "| ingest, batches of 1,000: >= 500,000 events/s | 600,000 | met |" in table
     assert "| batches of 1,000: >= 25 x the recipe | 20 | **not met** |" in table
