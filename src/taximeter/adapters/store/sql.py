@@ -30,7 +30,7 @@ from taximeter.meters.filters import (
 )
 from taximeter.meters.paths import ATTRIBUTES, path_problem, segments
 from taximeter.meters.values import canonical_text
-from taximeter.quantities import E12, exact_pico
+from taximeter.quantities import FRACTION_DIGITS, exact_pico
 
 _QUANTITY: Final = "DECIMAL(38, 12)"
 
@@ -204,7 +204,8 @@ def pico_of(quantity: Decimal) -> int:
     """A DECIMAL(38, 12) as pico."""
     sign, digits, exponent = quantity.as_tuple()
     assert isinstance(exponent, int)
-    pico = int("".join(map(str, digits))) * E12 // 10**-exponent
+    assert -exponent <= FRACTION_DIGITS
+    pico: int = int("".join(map(str, digits))) * 10 ** (FRACTION_DIGITS + exponent)
     return -pico if sign else pico
 
 
