@@ -4,6 +4,8 @@ The mark: up to where the log has been acknowledged, kept beside the segments in
 It is written after each successful sync and not synced itself. A killed process leaves it exact,
 because the page cache outlives the process; a power failure may leave it behind, never ahead. So
 damage before the mark is damage for certain, and only what lies behind it can be a torn tail.
+
+Two slots are written in turn, so that a write that fails halfway leaves the mark before it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ MARK_NAME: Final = "acked"
 _MAGIC = b"TXMACK\r\n"
 _MARK = struct.Struct("<8sQQQ32s")  # magic, segment, next_seq, offset, chain
 _CHECKSUM = struct.Struct("<I")
-MARK_BYTES: Final = _MARK.size + _CHECKSUM.size  # well within one sector: never torn
+_SLOT_BYTES: Final = _MARK.size + _CHECKSUM.size
+_SLOTS_AT: Final = (0, 512)  # a sector each
 
 
 class Acked(NamedTuple):
@@ -38,6 +41,7 @@ class Mark:
     def __init__(self, disk: Disk, fd: int) -> None:
         self._disk = disk
         self._fd = fd
+        self._writes = 0
 
     @classmethod
     def create(cls, disk: Disk, directory: Path, acked: Acked) -> Self:
@@ -55,7 +59,9 @@ class Mark:
         return mark
 
     def set(self, acked: Acked) -> None:
-        write_all(self._disk, self._fd, _encode(acked), 0)
+        slot = _SLOTS_AT[self._writes % 2]
+        self._writes += 1
+        write_all(self._disk, self._fd, _encode(acked), slot)
 
     def sync(self) -> None:
         self._disk.fdatasync(self._fd)
@@ -77,10 +83,10 @@ def read_mark(disk: Disk, directory: Path) -> Acked | None:
     except FileNotFoundError:
         return None
     try:
-        block = read_up_to(disk, fd, MARK_BYTES, 0)
+        slots = [_decode(read_up_to(disk, fd, _SLOT_BYTES, at)) for at in _SLOTS_AT]
     finally:
         disk.close(fd)
-    acked = _decode(block)
+    acked = max(filter(None, slots), default=None)  # the later one
     if acked is None:
         raise Damaged(
             "log_damaged",
@@ -97,7 +103,9 @@ def _encode(acked: Acked) -> bytes:
 
 
 def _decode(block: bytes) -> Acked | None:
-    if len(block) < MARK_BYTES or block[_MARK.size :] != _CHECKSUM.pack(crc32(block[: _MARK.size])):
+    if len(block) < _SLOT_BYTES or block[_MARK.size :] != _CHECKSUM.pack(
+        crc32(block[: _MARK.size])
+    ):
         return None
     magic, segment, *place = _MARK.unpack_from(block)
     return Acked(segment, Place(*place)) if magic == _MAGIC else None

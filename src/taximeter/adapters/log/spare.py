@@ -16,8 +16,6 @@ from typing import Final
 from taximeter.adapters.log.disk import FULL, Disk, write_zeros
 
 SPARE_NAME: Final = "next.tmp"
-# Synced piece by piece, so that a commit meanwhile waits for one piece at most.
-_STEP: Final = 1024 * 1024
 
 
 class Spare:
@@ -66,9 +64,10 @@ class Spare:
         fd = self._disk.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             self._disk.allocate(fd, size)
-            for start in range(0, size, _STEP):
-                write_zeros(self._disk, fd, start, min(size, start + _STEP))
-                self._disk.fdatasync(fd)
+            write_zeros(self._disk, fd, 0, size)
+            # Once, at the end: on ext4 each sync of new blocks commits the journal, and doing that
+            # for every piece, between the commits of the log, took 50 times as long.
+            self._disk.fdatasync(fd)
         except OSError:
             self._disk.close(fd)
             self._remove()  # gives the blocks back to a full disk
