@@ -13,7 +13,7 @@ import msgspec
 
 from taximeter.errors import Rejected
 from taximeter.events.envelope import Event
-from taximeter.instants import DAY, SECOND, parse_instant
+from taximeter.instants import DAY, MAX_INSTANT, SECOND, parse_instant
 
 INVALID: Final = "invalid_timestamp"
 TOO_OLD: Final = "timestamp_too_old"
@@ -31,6 +31,10 @@ class AcceptanceWindow(msgspec.Struct, frozen=True):
 
     past_us: int = 90 * DAY
     future_us: int = 300 * SECOND
+
+    def for_backfill(self) -> AcceptanceWindow:
+        """The window of an explicit import: the past has no bound, the future keeps its own."""
+        return AcceptanceWindow(MAX_INSTANT, self.future_us)
 
 
 DEFAULT_WINDOW: Final = AcceptanceWindow()
@@ -50,21 +54,18 @@ def resolve_times(
     events: Sequence[Event],
     received_at: int,
     window: AcceptanceWindow = DEFAULT_WINDOW,
-    *,
-    backfill: bool = False,
 ) -> list[int | str]:
     """
     Resolve a batch and hold it against the window.
 
     Args:
         received_at: Microseconds since the epoch.
-        backfill: An explicit import: the past has no bound, the future keeps its own.
 
     Returns:
         Per event its instant, or the code it is rejected with: `invalid_timestamp`,
         `timestamp_too_old` or `timestamp_in_future`.
     """
-    earliest = 0 if backfill else received_at - window.past_us
+    earliest = received_at - window.past_us
     latest = received_at + window.future_us
     try:
         times = [received_at if e.time is None else parse_instant(e.time) for e in events]

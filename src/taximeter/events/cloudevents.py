@@ -70,7 +70,7 @@ def event_from_headers(headers: Mapping[str, str], body: bytes) -> bytes:
     The structured JSON form of an event in binary mode.
 
     The body is taken over byte for byte, so that its numbers stay exact and a repeated member is
-    still found; whether it is JSON is left to `events.decode`.
+    still found by `events.decode`.
 
     Args:
         headers: Names in lower case; attribute values percent-encoded as the HTTP binding says.
@@ -80,8 +80,8 @@ def event_from_headers(headers: Mapping[str, str], body: bytes) -> bytes:
         A JSON object, in `Format.OBJECT`.
 
     Raises:
-        Rejected: `unsupported_media_type` if the data is not JSON; `invalid_event` if a header is
-            no attribute or cannot be decoded.
+        Rejected: `unsupported_media_type` or `invalid_json` if the data is not JSON;
+            `invalid_event` if a header is no attribute or cannot be decoded.
     """
     attributes: dict[str, str] = {}
     for name, value in headers.items():
@@ -95,8 +95,17 @@ def event_from_headers(headers: Mapping[str, str], body: bytes) -> bytes:
     envelope = msgspec.json.encode(attributes)
     if not body.strip(_SPACE):
         return envelope
+    _require_one_value(body)
     separator = b"," if attributes else b""
     return b"".join((envelope[:-1], separator, b'"data":', body, b"}"))
+
+
+def _require_one_value(body: bytes) -> None:
+    """Otherwise a body like `1, "time": ...` could slip in attributes of its own."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Rejected("invalid_json", f"the data is not JSON: {error}") from None
 
 
 def _attribute_name(header: str) -> str:

@@ -196,29 +196,28 @@ def _count_nested(events: list[Event]) -> int:
     members = 0
     for event in events:
         if event.data is not None:
-            for value in event.data.values():
-                inner = _count_inside(value, MAX_DEPTH - 2)
-                if inner < 0:
-                    return -1
-                members += inner
+            inner = _count_below(event.data.values(), MAX_DEPTH - 2)
+            if inner < 0:
+                return -1
+            members += inner
     return members
 
 
-def _count_inside(value: Any, levels: int) -> int:
-    values: Iterable[Any]
-    if type(value) is dict:
-        members, values = len(value), value.values()
-    elif type(value) is list:
-        members, values = 0, value
-    else:
-        return 0
-    if levels == 0:
-        return -1
-    for inner in values:
-        below = _count_inside(inner, levels - 1)
-        if below < 0:
+def _count_below(values: Iterable[Any], levels: int) -> int:
+    """Members of all objects in these values, which may be nested this many levels more."""
+    members = 0
+    for value in values:
+        kind = type(value)
+        if kind is dict:
+            members += len(value)
+            inner = _count_below(value.values(), levels - 1) if levels else -1
+        elif kind is list:
+            inner = _count_below(value, levels - 1) if levels else -1
+        else:
+            continue
+        if inner < 0:
             return -1
-        members += below
+        members += inner
     return members
 
 

@@ -30,13 +30,13 @@ def read_number(text: str) -> int | Decimal:
     Raises:
         ValueError: Longer, or outside that range.
     """
-    if len(text) > MAX_NUMBER_LENGTH:
-        raise ValueError(f"a number has more than {MAX_NUMBER_LENGTH} characters")
-    value = Decimal(text)
+    short = len(text) <= MAX_NUMBER_LENGTH
     # Without exponent and final zero it is in range, not whole, and already in its one form.
-    if text[-1] == "0" or "e" in text or "E" in text:
-        return normal_number(value)
-    return value
+    if short and text[-1] != "0" and "e" not in text and "E" not in text:
+        return Decimal(text)
+    if not short:
+        raise ValueError(f"a number has more than {MAX_NUMBER_LENGTH} characters")
+    return normal_number(Decimal(text))
 
 
 def normal_number(value: Decimal) -> int | Decimal:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
@@ -35,7 +36,6 @@ CONTROL: Final = re.compile("[\u0000-\u001f\u007f-\u009f]")
 """What CloudEvents forbids in attribute values: C0, DEL, C1."""
 
 _REQUIRED: Final = ("id", "type", "subject")
-_NAMES: Final = ("id", "source", "type", "subject")
 _KNOWN: Final = frozenset(Event.__struct_fields__)
 _EXTENSION: Final = re.compile("[a-z0-9]+")
 _JSON_TYPE: Final = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\s*(?:;.*)?", re.I | re.S)
@@ -181,41 +181,45 @@ def _as_event(members: dict[str, Any]) -> Event:
     Raises:
         ValueError: With the reason, in words for the sender.
     """
-    # A JSON null is an absent attribute (CloudEvents JSON format, section 2.2).
-    members = {name: value for name, value in members.items() if value is not None}
-    for name in _REQUIRED:
-        if name not in members:
-            raise ValueError(f"the event lacks {name!r}")
-    if members.get("specversion", "1.0") != "1.0":
+    known: dict[str, Any] = {}
+    for name, value in members.items():
+        if value is None:
+            continue  # a JSON null is an absent attribute (CloudEvents JSON format, 2.2)
+        if name in _KNOWN:
+            known[name] = value
+        else:
+            _check_other(name, value)
+    if known.get("specversion", "1.0") != "1.0":
         raise ValueError('specversion must be "1.0"')
-    if "data_base64" in members:
-        raise ValueError("data must be a JSON object, not data_base64")
-    content_type = members.get("datacontenttype", "application/json")
-    if not isinstance(content_type, str) or not _JSON_TYPE.fullmatch(content_type):
-        raise ValueError("datacontenttype must be JSON")
-    for name in members.keys() - _KNOWN:
-        _check_extension(name, members[name])
-    event = msgspec.convert({k: v for k, v in members.items() if k in _KNOWN}, Event)
-    for name in _NAMES:
-        if CONTROL.search(members.get(name, "")):
-            raise ValueError(f"{name!r} has a control character in it")
-    event.data = None if event.data is None else _normal(event.data)
+    event = msgspec.convert(known, Event)
+    if CONTROL.search(f"{event.id}{event.source}{event.type}{event.subject}"):
+        raise ValueError("id, source, type and subject must not have control characters")
+    if event.data is not None:
+        _normalise(event.data, event.data.items())
     return event
 
 
-def _check_extension(name: str, value: Any) -> None:
+def _check_other(name: str, value: Any) -> None:
+    """An attribute we do not read must be a CloudEvents extension that leaves the data JSON."""
+    if name == "data_base64":
+        raise ValueError("data must be a JSON object, not data_base64")
     if not _EXTENSION.fullmatch(name):
         raise ValueError(
             f"{name[:64]!r} is no attribute: names have only a-z and 0-9; usage belongs into 'data'"
         )
     if not isinstance(value, str | bool | int):
         raise ValueError(f"the extension attribute {name[:64]!r} is not a string, boolean, integer")
+    if name == "datacontenttype" and not (isinstance(value, str) and _JSON_TYPE.fullmatch(value)):
+        raise ValueError("datacontenttype must be JSON")
 
 
-def _normal(value: Any) -> Any:
-    """The same value with every number in its one form. Depth is bounded before."""
-    if isinstance(value, dict):
-        return {name: _normal(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_normal(inner) for inner in value]
-    return normal_number(value) if isinstance(value, Decimal) else value
+def _normalise(parent: Any, items: Iterable[tuple[Any, Any]]) -> None:
+    """Bring every number into its one form, in place. Depth is bounded before."""
+    for place, value in items:
+        kind = type(value)
+        if kind is Decimal:
+            parent[place] = normal_number(value)
+        elif kind is dict:
+            _normalise(value, value.items())
+        elif kind is list:
+            _normalise(value, enumerate(value))
