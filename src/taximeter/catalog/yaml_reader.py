@@ -80,7 +80,7 @@ def _check_depth(value: Any, left: int) -> None:
 # --- YAML -------------------------------------------------------------------------------------
 
 
-def _fail(mark: yaml.Mark | None, text: str, code: str = "catalog_invalid") -> NoReturn:
+def _fail(mark: Any, text: str, code: str = "catalog_invalid") -> NoReturn:
     if mark is None:
         raise Rejected(code, text)
     line, column = mark.line + 1, mark.column + 1
@@ -117,10 +117,10 @@ class _Loader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         self._depth += 1
-        if self._depth > MAX_DOCUMENT_DEPTH + 1:  # a scalar is one more
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            _fail(mark, f"nested more than {MAX_DOCUMENT_DEPTH} deep", "too_deep")
+        if self._depth > MAX_DOCUMENT_DEPTH and isinstance(event, yaml.CollectionStartEvent):
+            _fail(event.start_mark, f"nested more than {MAX_DOCUMENT_DEPTH} deep", "too_deep")
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node

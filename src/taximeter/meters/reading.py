@@ -53,7 +53,7 @@ def below(path: str, name: str) -> str:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`, did you mean "x"?` for a likely slip of the finger, otherwise ""."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    close = get_close_matches(name, [str(one) for one in known], n=1, cutoff=0.6)
     return f", did you mean {close[0]!r}?" if close else ""
 
 

@@ -1,0 +1,315 @@
+"""The catalogue document: what is read, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import copy
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from taximeter.catalog.counters import counters_of
+from taximeter.catalog.document import (
+    Catalog,
+    canonical_document,
+    dump_catalog,
+    parse_catalog,
+)
+from taximeter.catalog.features import (
+    BooleanEntitlement,
+    Enforcement,
+    Feature,
+    FeatureType,
+    MeteredEntitlement,
+    StaticEntitlement,
+    ValueType,
+)
+from taximeter.catalog.prices import PerUnit
+from taximeter.meters.reading import DocumentInvalid
+from taximeter.periods import Cadence
+
+SAMPLE: dict[str, Any] = {
+    "meters": {
+        "input_tokens": {
+            "event_type": "llm.request",
+            "aggregation": "sum",
+            "value": "data.input_tokens",
+            "dimensions": {"model": "data.model"},
+        },
+        "images": {"event_type": "image.created", "aggregation": "count"},
+    },
+    "features": {
+        "chat": {"type": "metered", "meter": "input_tokens"},
+        "image": {"type": "metered", "meter": "images"},
+        "export": {"type": "boolean"},
+        "seats": {"type": "static", "value_type": "integer"},
+    },
+    "plans": {
+        "pro": {
+            "currency": "USD",
+            "cadence": "month",
+            "entitlements": {
+                "chat": {"limit": 1000000, "enforcement": "hard", "reset": "period"},
+                "image": {"limit": Decimal("50.5"), "enforcement": "soft"},
+                "export": True,
+                "seats": 5,
+            },
+            "prices": {
+                "base": {"type": "flat", "amount": 49, "timing": "advance"},
+                "tokens": {
+                    "type": "graduated",
+                    "meter": "input_tokens",
+                    "tiers": [{"up_to": 1000, "unit": Decimal("0.10")}, {"unit": "0.08"}],
+                },
+            },
+        }
+    },
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The sample with one member set, or removed if the value is None."""
+    document = copy.deepcopy(SAMPLE)
+    *parents, last = path.split("/")
+    holder = document
+    for name in parents:
+        holder = holder.setdefault(name, {})
+    if value is None:
+        del holder[last]
+    else:
+        holder[last] = value
+    return document
+
+
+def problems(document: Any) -> list[str]:
+    with pytest.raises(DocumentInvalid) as refused:
+        parse_catalog(document)
+    assert refused.value.details == {"problems": len(refused.value.problems)}
+    return refused.value.message.splitlines()
+
+
+def test_the_sample_is_read() -> None:
+    catalog = parse_catalog(SAMPLE)
+    assert catalog.features["chat"] == Feature("chat", FeatureType.METERED, meter="input_tokens")
+    assert catalog.features["seats"] == Feature(
+        "seats", FeatureType.STATIC, value_type=ValueType.INTEGER
+    )
+    pro = catalog.plans["pro"]
+    assert (pro.currency, pro.cadence) == ("USD", Cadence.MONTH)
+    assert pro.entitlements == {
+        "chat": MeteredEntitlement("chat", 10**18, Enforcement.HARD),
+        "export": BooleanEntitlement("export", True),
+        "image": MeteredEntitlement("image", 505 * 10**11, Enforcement.SOFT),
+        "seats": StaticEntitlement("seats", 5),
+    }
+    assert list(pro.prices) == ["base", "tokens"]
+
+
+def test_every_section_may_be_absent() -> None:
+    assert parse_catalog({}) == Catalog()
+    assert parse_catalog({"meters": None, "plans": {}}) == Catalog()
+
+
+def test_a_plan_needs_no_prices_and_is_monthly_unless_it_says_so() -> None:
+    plan = parse_catalog({"plans": {"free": {"currency": "JPY"}}}).plans["free"]
+    assert (plan.cadence, plan.entitlements, plan.prices) == (Cadence.MONTH, {}, {})
+
+
+def test_the_order_of_members_does_not_change_the_bytes() -> None:
+    backwards = {
+        section: dict(reversed(members.items())) for section, members in reversed(SAMPLE.items())
+    }
+    assert canonical_document(parse_catalog(backwards)) == canonical_document(parse_catalog(SAMPLE))
+
+
+def test_the_spelling_of_a_number_does_not_change_the_bytes() -> None:
+    spelled = changed("plans/pro/entitlements/chat/limit", "1000000.00")
+    assert canonical_document(parse_catalog(spelled)) == canonical_document(parse_catalog(SAMPLE))
+
+
+@pytest.mark.parametrize("unlimited", [{}, {"limit": "unlimited"}, {"limit": None}, "unlimited"])
+def test_a_metered_entitlement_without_a_limit_is_unlimited(unlimited: Any) -> None:
+    catalog = parse_catalog(changed("plans/pro/entitlements/chat", unlimited))
+    assert catalog.plans["pro"].entitlements["chat"] == MeteredEntitlement("chat", None)
+    dumped = dump_catalog(catalog)["plans"]["pro"]["entitlements"]["chat"]
+    assert dumped["limit"] == "unlimited"
+
+
+def test_a_limit_of_zero_is_a_limit() -> None:
+    catalog = parse_catalog(changed("plans/pro/entitlements/chat", {"limit": 0}))
+    assert catalog.plans["pro"].entitlements["chat"] == MeteredEntitlement("chat", 0)
+
+
+@pytest.mark.parametrize(
+    ("value_type", "value", "kept"),
+    [
+        ("string", "eu", "eu"),
+        ("integer", 5, 5),
+        ("decimal", Decimal("1.50"), "1.5"),
+        ("decimal", "2", "2"),
+        ("boolean", False, False),
+        ("json", {"regions": ["eu"], "ratio": Decimal("0.5")}, None),
+        ("json", [], []),
+    ],
+)
+def test_a_static_value_has_the_declared_type(value_type: str, value: Any, kept: Any) -> None:
+    document = changed("features/seats/value_type", value_type)
+    document["plans"]["pro"]["entitlements"]["seats"] = value
+    catalog = parse_catalog(document)
+    expected = value if kept is None else kept
+    assert catalog.plans["pro"].entitlements["seats"] == StaticEntitlement("seats", expected)
+    assert parse_catalog(dump_catalog(catalog)) == catalog
+
+
+@pytest.mark.parametrize(
+    ("value_type", "value"),
+    [
+        ("string", 5),
+        ("integer", "5"),
+        ("integer", True),
+        ("integer", Decimal("5.5")),
+        ("decimal", "many"),
+        ("decimal", True),
+        ("boolean", 1),
+    ],
+)
+def test_a_static_value_of_another_type_is_refused(value_type: str, value: Any) -> None:
+    document = changed("features/seats/value_type", value_type)
+    document["plans"]["pro"]["entitlements"]["seats"] = value
+    (problem,) = problems(document)
+    assert problem.startswith(
+        f"plans.pro.entitlements.seats: seats is a static feature: expected a value of type "
+        f"{value_type}, found "
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        ("meter", {}, "meter: unknown member, did you mean 'meters'?"),
+        ("plans", [], "plans: expected an object, found a list"),
+        ("meters/images/aggregation", "sum", "meters.images.value: sum needs the path of a value"),
+        ("meters/my meter", {}, "meters: 'my meter' is not a key: a key is 1 to 128 ASCII letters"),
+        ("features/chat/meter", "input_token",
+         "features.chat.meter: there is no meter 'input_token', did you mean 'input_tokens'?"),
+        ("features/chat/meter", None, "features.chat.meter: is required"),
+        ("features/chat/type", "metred",
+         ("features.chat.type: expected one of boolean, metered, static, found the string "
+         "'metred', did you mean 'metered'?")),
+        ("features/export/meter", "images",
+         "features.export.meter: only a metered feature has a meter, this one is boolean"),
+        ("features/seats/value_type", None, "features.seats.value_type: is required: one of str"),
+        ("plans/pro/currency", None, "plans.pro.currency: is required"),
+        ("plans/pro/currency", "usd", "plans.pro.currency: 'usd' is not an ISO 4217 currency code"),
+        ("plans/pro/cadence", "monthly",
+         ("plans.pro.cadence: expected one of day, week, month, quarter, year, found the string "
+         "'monthly', did you mean 'month'?")),
+        ("plans/pro/entitlement", {},
+         "plans.pro.entitlement: unknown member, did you mean 'entitlements'?"),
+        ("plans/pro/entitlements/chatt", {},
+         "plans.pro.entitlements.chatt: there is no feature 'chatt', did you mean 'chat'?"),
+        ("plans/pro/entitlements/export", "yes",
+         ("plans.pro.entitlements.export: export is a boolean feature: expected true or false, "
+         "found the string 'yes'")),
+        ("plans/pro/entitlements/chat", 1000,
+         "plans.pro.entitlements.chat: expected an object, found the number 1000"),
+        ("plans/pro/entitlements/chat/limit", -1,
+         ("plans.pro.entitlements.chat.limit: expected a quantity from 0, or 'unlimited', "
+         "found the number -1")),
+        ("plans/pro/entitlements/chat/limits", 1,
+         "plans.pro.entitlements.chat.limits: unknown member, did you mean 'limit'?"),
+        ("plans/pro/entitlements/chat/enforcement", "strict",
+         "plans.pro.entitlements.chat.enforcement: expected one of hard, soft, found the string"),
+        ("plans/pro/entitlements/chat/reset", "day",
+         ("plans.pro.entitlements.chat.reset: expected 'period', the only reset of this version, "
+         "found the string 'day'")),
+        ("plans/pro/prices/tokens/meter", "input_tokn",
+         ("plans.pro.prices.tokens.meter: there is no meter 'input_tokn', "
+         "did you mean 'input_tokens'?")),
+        ("plans/pro/prices/tokens/group_by", ["region"],
+         ("plans.pro.prices.tokens.group_by: meter 'input_tokens' has no dimension 'region' "
+         "(it has: model)")),
+        ("plans/pro/prices/tokens/filter", "data.x = 1",
+         "plans.pro.prices.tokens.filter: column 8: '=' is not an operator; write '=='"),
+        ("plans/pro/prices/tokens/tiers", [{"up_to": 5, "unit": "x"}, {"unit": 1}],
+         "plans.pro.prices.tokens.tiers[0].unit: "),
+        ("plans/pro/prices/base", 49, "plans.pro.prices.base: expected an object, found the"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_once_with_its_path(path: str, value: Any, problem: str) -> None:
+    (only,) = problems(changed(path, value))
+    assert only.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("plans/pro/minimum", 10),
+        ("plans/pro/commitment", {}),
+        ("plans/pro/discounts", []),
+        ("plans/pro/trial", {"days": 14}),
+        ("plans/pro/entitlements/chat/rollover", {"max": 300000}),
+        ("plans/pro/entitlements/image/credit", "usd"),
+        ("plans/pro/entitlements/image/cost", "0.02"),
+        ("plans/pro/prices/tokens/multipliers", {}),
+    ],
+)
+def test_what_this_version_lacks_is_refused_and_not_ignored(path: str, value: Any) -> None:
+    assert problems(changed(path, value)) == [
+        f"{path.replace('/', '.')}: not supported by this version"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["volume", "package", "stairstep", "percentage", "matrix", "seat"])
+def test_price_models_of_later_versions_are_refused_by_name(kind: str) -> None:
+    price = {"type": kind, "meter": "input_tokens"}
+    assert problems(changed("plans/pro/prices/tokens", price)) == [
+        f"plans.pro.prices.tokens.type: '{kind}' is not supported by this version"
+    ]
+
+
+def test_all_problems_of_all_sections_are_told_at_once() -> None:
+    document = changed("meters/images/aggregation", "sum")
+    document["features"]["chat"]["meter"] = "nothing"
+    document["plans"]["pro"]["currency"] = "EURO"
+    document["plans"]["pro"]["prices"]["base"]["timing"] = "later"
+    assert [line.partition(":")[0] for line in problems(document)] == [
+        "meters.images.value",
+        "features.chat.meter",
+        "plans.pro.currency",
+        "plans.pro.prices.base.timing",
+    ]
+
+
+def test_a_broken_meter_is_not_reported_again_where_it_is_used() -> None:
+    (only,) = problems(changed("meters/input_tokens/value", None))
+    assert only.startswith("meters.input_tokens.value: ")
+
+
+def test_a_document_is_an_object() -> None:
+    assert problems([]) == ["expected an object, found a list"]
+
+
+def test_the_number_of_members_is_bounded() -> None:
+    many = {f"f{n}": {"type": "boolean"} for n in range(1001)}
+    assert problems({"features": many}) == ["features: has 1001 members, at most 1000 are allowed"]
+
+
+def test_live_state_counts_each_meter_and_what_prices_count_in_their_own_way() -> None:
+    document = copy.deepcopy(SAMPLE)
+    price = {"type": "per_unit", "meter": "input_tokens", "unit": "0.01"}
+    document["plans"]["pro"]["prices"] = {
+        "plain": price,
+        "by_model": {**price, "group_by": ["model"]},
+        "by_model_too": {**price, "group_by": ["model"], "unit": "0.02"},
+        "fresh": {**price, "filter": "data.cached != true"},
+        "base": {"type": "flat", "amount": 1},
+    }
+    catalog = parse_catalog(document)
+    assert [(c.meter.key, c.filter, c.group_by) for c in counters_of(catalog)] == [
+        ("images", None, ()),
+        ("input_tokens", None, ()),
+        ("input_tokens", None, ("model",)),
+        ("input_tokens", "data.cached != true", ()),
+    ]
+    assert isinstance(catalog.plans["pro"].prices["plain"], PerUnit)
