@@ -146,6 +146,13 @@ class Server:
         self._id_count += 1
         return f"{self._id_prefix}-{self._id_count:x}"
 
+    def max_body_bytes(self, request: Request) -> int:
+        """Most bytes its body may have, before and after decompression."""
+        route = request.route
+        if route is None or route.max_body_bytes is None:
+            return self.limits.max_body_bytes
+        return route.max_body_bytes
+
     def prepare(self, request: Request, method: bytes) -> None:
         """
         Find the route and who asks, from the headers alone.

@@ -1,0 +1,294 @@
+"""
+Events over HTTP: sending, finding, following; and the dead letters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import msgspec
+
+from taximeter.adapters.http.messages import Request, Response, StreamResponse, json_response
+from taximeter.adapters.http.routes import shapes
+from taximeter.adapters.http.routes.paging import keyset, limit_of
+from taximeter.adapters.http.routes.surroundings import Surroundings, instant, when_done
+from taximeter.adapters.http.routing import Route
+from taximeter.adapters.http.sse import Feed, ServerEvent
+from taximeter.errors import NotFound, Rejected
+from taximeter.events.cloudevents import body_format, event_from_headers, is_binary_mode
+from taximeter.events.envelope import Event, Format
+from taximeter.instants import format_instant
+from taximeter.ports import EventsQuery, StoredEvent
+from taximeter.services.billing import lines_that_billed
+from taximeter.services.core import require_customer
+from taximeter.services.feed import Seen
+from taximeter.services.ingest import answer, find_receipt, ingest, replay_dead_letters
+from taximeter.services.tenant import Tenant
+
+MEDIA_TYPES = (
+    "application/json",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+    "application/x-ndjson",
+)
+_WHOLE_BODY_ERRORS = (
+    "invalid_json", "empty_body", "invalid_event", "duplicate_key", "too_deep", "event_too_large",
+    "invalid_timestamp", "unsupported_media_type", "unsupported_encoding", "body_too_large",
+    "batch_too_large", "overloaded", "storage_full", "storage_failed",
+)  # fmt: skip
+EXAMPLE = {
+    "specversion": "1.0",
+    "id": "req_1",
+    "source": "api",
+    "type": "llm.request",
+    "subject": "acme",
+    "time": "2026-11-20T10:00:00.123456Z",
+    "data": {"model": "opus", "input_tokens": 812, "output_tokens": 193},
+}
+
+
+class EventRoutes:
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._core = around.core
+
+    def routes(self) -> list[Route]:
+        sending: dict[str, Any] = {
+            "scope": "ingest",
+            "tags": ("events",),
+            "request": shapes.Event | list[shapes.Event],
+            "request_types": MEDIA_TYPES,
+            "query": shapes.EventsParameters,
+            "errors": _WHOLE_BODY_ERRORS,
+            "example": EXAMPLE,
+        }
+        return [
+            Route(
+                "POST", "/v1/events", self.send, **sending,
+                summary="Send usage events",
+                description="One event, an array, or NDJSON; CloudEvents structured, batch and "
+                "binary mode. Answers once everything is durable.",
+                response=shapes.IngestAnswer,
+            ),
+            Route(
+                "POST", "/api/v1/events", self.send_quietly, **sending,
+                summary="Send usage events, as OpenMeter clients do",
+                status=204,
+            ),
+            Route(
+                "GET", "/v1/events", self.find,
+                scope="read", tags=("events",), summary="Find stored events, newest first",
+                query=shapes.EventListParameters, response=shapes.EventList,
+                errors=("not_found", "invalid_timestamp", "position_not_reached"),
+            ),
+            Route(
+                "GET", "/v1/events/receipt", self.receipt,
+                scope="read", tags=("events",),
+                summary="What became of one event",
+                description="Its position, the meters that counted it and the invoice lines "
+                "that billed it.",
+                query=shapes.ReceiptParameters, response=shapes.EventReceipt,
+                errors=("not_found",),
+            ),
+            Route(
+                "GET", "/v1/events/stream", self.stream,
+                scope="read", tags=("events",),
+                summary="Follow events with their verdicts (Server-Sent Events)",
+                query=shapes.StreamParameters, response_type="text/event-stream",
+                errors=("not_found",),
+            ),
+            Route(
+                "GET", "/v1/dead-letters", self.dead_letters,
+                scope="read", tags=("events",), summary="Rejected items, oldest first",
+                query=shapes.DeadLetterParameters, response=shapes.DeadLetterList,
+            ),
+            Route(
+                "POST", "/v1/dead-letters/replay", self.replay,
+                scope="write", tags=("events",), summary="Offer rejected items again",
+                request=shapes.ReplayBody, response=shapes.ReplayAnswer, idempotent=True,
+            ),
+        ]  # fmt: skip
+
+    # --- sending ---
+
+    def send(self, request: Request) -> Awaitable[Response]:
+        parameters = _NO_PARAMETERS
+        if b"?" in request.target:
+            parameters = request.query_as(shapes.EventsParameters)
+        outcome, durable = self._ingest(request, parameters)
+        receipts = parameters.receipts
+        return when_done(durable, lambda: json_response(answer(outcome, receipts=receipts)))
+
+    def send_quietly(self, request: Request) -> Awaitable[Response]:
+        _, durable = self._ingest(request, request.query_as(shapes.EventsParameters))
+        return when_done(durable, lambda: Response(204))
+
+    def _ingest(self, request: Request, parameters: shapes.EventsParameters) -> Any:
+        tenant = self._around.tenant(request)
+        if parameters.backfill:
+            request.principal.require("write")
+        body, form = _events_in(request)
+        return ingest(self._core, tenant, body, form, backfill=parameters.backfill)
+
+    # --- finding ---
+
+    async def find(self, request: Request) -> Response:
+        query = request.query_as(shapes.EventListParameters)
+        tenant = self._around.tenant(request)
+        limit = limit_of(query.limit)
+        subjects = None
+        if query.customer is not None:
+            require_customer(tenant, query.customer)
+            subjects = tenant.customers[query.customer].all_subjects
+        found = await self._core.store.events(
+            EventsQuery(
+                namespace=tenant.name,
+                upto=await self._core.upto(query.position),
+                subjects=subjects,
+                type=query.type,
+                start=None if query.from_ is None else instant(query.from_, 0),
+                end=None if query.to is None else instant(query.to, 0),
+                before=keyset(query.cursor),
+                limit=limit,
+            )
+        )
+        following = str(found[-1].seq) if len(found) == limit else None
+        return json_response(
+            {"items": [event_json(tenant, stored) for stored in found], "next": following}
+        )
+
+    async def receipt(self, request: Request) -> Response:
+        query = request.query_as(shapes.ReceiptParameters)
+        tenant = self._around.tenant(request)
+        stored = await find_receipt(self._core, tenant, query.source, query.id)
+        if stored is None:
+            raise NotFound("not_found", "No event with this source and id was accepted.")
+        shown = event_json(tenant, stored)
+        return json_response(
+            {
+                "status": "accepted" if shown["customer"] is not None else "unmatched",
+                "position": shown["position"],
+                "event": shown["event"],
+                "customer": shown["customer"],
+                "meters": meters_counting(tenant, stored.event),
+                "lines": await lines_that_billed(self._core, tenant, stored),
+            }
+        )
+
+    # --- following ---
+
+    def stream(self, request: Request) -> StreamResponse:
+        query = request.query_as(shapes.StreamParameters)
+        tenant = self._around.tenant(request)
+        if query.customer is not None:
+            require_customer(tenant, query.customer)
+        feed = Feed(on_close=lambda: task.cancel())
+
+        async def forward() -> None:
+            with self._core.feed.watch(tenant.name, query.customer) as watcher:
+                async for items in watcher.batches():
+                    for item in items:
+                        if isinstance(item, Seen) and query.type in (None, item.event.type):
+                            feed.publish(ServerEvent(_seen_json(item)))
+
+        task = asyncio.get_running_loop().create_task(forward())
+        return feed.response()
+
+    # --- dead letters ---
+
+    async def dead_letters(self, request: Request) -> Response:
+        query = request.query_as(shapes.DeadLetterParameters)
+        limit = limit_of(query.limit)
+        letters = await self._around.books(
+            "dead_letters",
+            self._around.tenant(request).name,
+            after=keyset(query.cursor) or 0,
+            limit=limit,
+            pending=query.pending,
+        )
+        items = [
+            {
+                "id": letter.id,
+                "received_at": format_instant(letter.received_at),
+                "code": letter.code,
+                "detail": letter.detail,
+                "event_id": letter.event_id,
+                "body": letter.body.decode("utf-8", "replace"),
+                "replayed_at": None
+                if letter.replayed_at is None
+                else format_instant(letter.replayed_at),
+            }
+            for letter in letters
+        ]
+        following = str(letters[-1].id) if len(letters) == limit else None
+        return json_response({"items": items, "next": following})
+
+    async def replay(self, request: Request) -> Response:
+        body = request.json(shapes.ReplayBody) if request.body else shapes.ReplayBody()
+        counts = await replay_dead_letters(
+            self._core, self._around.tenant(request), code=body.code, limit=limit_of(body.limit)
+        )
+        return json_response(counts)
+
+
+_NO_PARAMETERS = shapes.EventsParameters()
+
+
+def _events_in(request: Request) -> tuple[bytes, Format]:
+    """The events of a request in one of the three forms the log keeps."""
+    headers = request.raw_headers
+    if b"ce-specversion" in headers or b"ce-id" in headers:
+        text = request.headers
+        if is_binary_mode(text):
+            return event_from_headers(text, request.body), Format.OBJECT
+    if not request.body:
+        raise Rejected("empty_body", "The request has no event in it.")
+    return request.body, body_format(request.header("content-type") or "", request.body)
+
+
+def event_json(tenant: Tenant, stored: StoredEvent) -> dict[str, Any]:
+    account = tenant.live.by_subject.get(stored.event.subject)
+    return {
+        "position": f"0:{stored.seq}",
+        "time": format_instant(stored.time),
+        "received_at": format_instant(stored.received_at),
+        "customer": account.customer if account is not None else None,
+        "event": _event_dict(stored.event, stored.time),
+    }
+
+
+def _event_dict(event: Event, time: int) -> dict[str, Any]:
+    return {
+        "specversion": event.specversion,
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time or format_instant(time),
+        "data": event.data,
+    }
+
+
+def _seen_json(item: Seen) -> str:
+    return _encode(item).decode()
+
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def meters_counting(tenant: Tenant, event: Event) -> list[str]:
+    """Keys of the meters that count an event."""
+    program = tenant.live.layout.programs.get(event.type)
+    values = program.measure_stored(event) if program is not None else None
+    if program is None or values is None:
+        return []
+    counters = tenant.live.layout.counters
+    return sorted(
+        {
+            counters[slot].meter.key
+            for slot, value in zip(program.slots, values, strict=True)
+            if value is not None and counters[slot].filter is None
+        }
+    )

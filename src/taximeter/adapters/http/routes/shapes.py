@@ -1,0 +1,377 @@
+"""
+Request and answer bodies, as types: what is checked on the way in and documented in OpenAPI.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from taximeter.events.envelope import Rejection
+from taximeter.periods import Anchor, WindowSize
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True):
+    """A body whose unknown members are an error: a misspelled limit must not be ignored."""
+
+
+class Event(msgspec.Struct):
+    """A CloudEvents 1.0 event. Extension attributes are allowed."""
+
+    id: str
+    type: str
+    subject: str
+    specversion: str = "1.0"
+    source: str = ""
+    time: str | None = None
+    data: dict[str, Any] | None = None
+
+
+class Receipt(msgspec.Struct):
+    index: int
+    status: str
+    position: str | None
+
+
+class IngestAnswer(msgspec.Struct, omit_defaults=True):
+    received: int
+    accepted: int
+    duplicates: int
+    conflicts: int
+    rejected: int
+    position: str
+    errors: list[Rejection]
+    receipts: list[Receipt] | None = None
+
+
+class AsOf(msgspec.Struct):
+    position: str
+    time: str
+
+
+class StoredEventAnswer(msgspec.Struct):
+    position: str
+    time: str
+    received_at: str
+    customer: str | None
+    event: Event
+
+
+class EventList(msgspec.Struct):
+    items: list[StoredEventAnswer]
+    next: str | None
+
+
+class EventReceipt(msgspec.Struct):
+    status: str
+    position: str
+    event: Event
+    customer: str | None
+    meters: list[str]
+    lines: list[dict[str, str]]
+
+
+class DeadLetterAnswer(msgspec.Struct):
+    id: int
+    received_at: str
+    code: str
+    detail: str
+    event_id: str | None
+    body: str
+    replayed_at: str | None
+
+
+class DeadLetterList(msgspec.Struct):
+    items: list[DeadLetterAnswer]
+    next: str | None
+
+
+class ReplayBody(Strict):
+    code: str | None = None
+    limit: int = 1000
+
+
+class ReplayAnswer(msgspec.Struct):
+    tried: int
+    accepted: int
+    duplicates: int
+    failed: int
+
+
+class MeterBody(msgspec.Struct):
+    event_type: str
+    aggregation: str
+    value: str | None = None
+    dimensions: dict[str, str] = {}
+    filter: str | None = None
+    unit: str | None = None
+
+
+class MeterAnswer(MeterBody, kw_only=True):
+    key: str
+    version: int
+    rebuilding: bool = False
+
+
+class MeterList(msgspec.Struct):
+    items: list[MeterAnswer]
+    next: str | None
+
+
+class UsageItem(msgspec.Struct):
+    start: str
+    end: str
+    group: dict[str, str | None]
+    value: str
+
+
+class UsageAnswer(msgspec.Struct):
+    meter: str
+    from_: str = msgspec.field(name="from")
+    to: str
+    window: WindowSize
+    items: list[UsageItem]
+    as_of: AsOf
+
+
+class CustomerBody(Strict):
+    name: str = ""
+    subjects: list[str] = []
+    currency: str | None = None
+    timezone: str = "UTC"
+    parent: str | None = None
+    metadata: dict[str, Any] = {}
+
+
+class CustomerAnswer(CustomerBody, kw_only=True, forbid_unknown_fields=False):
+    key: str
+    created_at: str
+
+
+class CustomerList(msgspec.Struct):
+    items: list[CustomerAnswer]
+    next: str | None
+
+
+class CatalogAnswer(msgspec.Struct):
+    version: int
+    changes: list[dict[str, Any]]
+    rebuilding: bool
+
+
+class SubscriptionBody(Strict):
+    customer: str
+    plan: str
+    version: int | None = None
+    start: str | None = None
+    anchor: Anchor = Anchor.CALENDAR
+    overrides: dict[str, Any] = {}
+
+
+class PeriodAnswer(msgspec.Struct):
+    start: str
+    end: str
+
+
+class SubscriptionAnswer(msgspec.Struct):
+    id: str
+    customer: str
+    plan: str
+    version: int
+    pinned: bool
+    status: str
+    start: str
+    end: str | None
+    anchor: Anchor
+    timezone: str
+    overrides: dict[str, Any]
+    period: PeriodAnswer | None
+    created_at: str
+
+
+class SubscriptionList(msgspec.Struct):
+    items: list[SubscriptionAnswer]
+    next: str | None
+
+
+class CheckBody(Strict):
+    customer: str
+    feature: str
+    amount: int | Decimal | str = 1
+    scope: dict[str, str] = {}
+
+
+class DecisionAnswer(msgspec.Struct):
+    allowed: bool
+    reason: str
+    limit: str | None
+    used: str | None
+    reserved: str | None
+    remaining: str | None
+    overage: str | None
+    resets_at: str | None
+    level: str
+    as_of: AsOf
+    value: Any = None
+    detail: str | None = None
+
+
+class ConsumeBody(Strict):
+    customer: str
+    feature: str
+    id: str
+    amount: int | Decimal | str = 1
+    data: dict[str, Any] = {}
+    scope: dict[str, str] = {}
+
+
+class ConsumeAnswer(DecisionAnswer, kw_only=True):
+    seq: int | None
+    balance_after: str | None
+
+
+class EntitlementList(msgspec.Struct):
+    customer: str
+    items: list[dict[str, Any]]
+    as_of: AsOf
+
+
+class CloseBody(Strict):
+    as_of: str | None = None
+
+
+class CloseAnswer(msgspec.Struct):
+    as_of: str
+    invoices: list[str]
+
+
+class VoidBody(Strict):
+    reason: str = ""
+
+
+class InvoiceList(msgspec.Struct):
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+class VerifyAnswer(msgspec.Struct):
+    invoice: str
+    ok: bool
+    document_ok: bool
+    lines: list[dict[str, Any]]
+
+
+class KeyBody(Strict):
+    name: str
+    scopes: list[str] = ["ingest"]
+    namespace: str | None = None
+    expires_at: str | None = None
+
+
+class KeyAnswer(msgspec.Struct, omit_defaults=True):
+    id: str
+    namespace: str
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: str
+    expires_at: str | None = None
+    revoked_at: str | None = None
+    secret: str | None = None
+
+
+class KeyList(msgspec.Struct):
+    items: list[KeyAnswer]
+    next: str | None
+
+
+class AuditList(msgspec.Struct):
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+class ClockBody(Strict):
+    now: str
+
+
+class ClockAnswer(msgspec.Struct):
+    now: str
+    sandbox: bool
+
+
+# --- query parameters ---
+
+
+class EventsParameters(msgspec.Struct, forbid_unknown_fields=True):
+    receipts: bool = False
+    backfill: bool = False
+
+
+class EventListParameters(msgspec.Struct, forbid_unknown_fields=True):
+    customer: str | None = None
+    type: str | None = None
+    from_: str | None = msgspec.field(name="from", default=None)
+    to: str | None = None
+    limit: int = 100
+    cursor: str | None = None
+    position: str | None = None
+
+
+class ReceiptParameters(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    source: str = ""
+
+
+class DeadLetterParameters(msgspec.Struct, forbid_unknown_fields=True):
+    limit: int = 100
+    cursor: str | None = None
+    pending: bool = False
+
+
+class UsageParameters(msgspec.Struct, forbid_unknown_fields=True):
+    from_: str | None = msgspec.field(name="from", default=None)
+    to: str | None = None
+    customer: str | None = None
+    window: WindowSize = WindowSize.NONE
+    tz: str | None = None
+    group_by: str = ""
+    filter: str | None = None
+    position: str | None = None
+
+
+class CatalogParameters(msgspec.Struct, forbid_unknown_fields=True):
+    dry_run: bool = False
+
+
+class CatalogReadParameters(msgspec.Struct, forbid_unknown_fields=True):
+    version: int | None = None
+    format: str = "json"
+
+
+class PageParameters(msgspec.Struct, forbid_unknown_fields=True):
+    limit: int = 100
+    cursor: str | None = None
+
+
+class SubscriptionParameters(msgspec.Struct, forbid_unknown_fields=True):
+    customer: str | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
+class PreviewParameters(msgspec.Struct, forbid_unknown_fields=True):
+    at: str | None = None
+
+
+class InvoiceParameters(msgspec.Struct, forbid_unknown_fields=True):
+    customer: str | None = None
+    status: str | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
+class StreamParameters(msgspec.Struct, forbid_unknown_fields=True):
+    customer: str | None = None
+    type: str | None = None

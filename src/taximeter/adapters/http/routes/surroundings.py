@@ -1,0 +1,90 @@
+"""
+What the routes are given beside a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from taximeter.adapters.http.auth import Authenticator
+from taximeter.adapters.http.messages import Request
+from taximeter.instants import parse_instant
+from taximeter.ports import StoredReply
+from taximeter.services.core import Core
+from taximeter.services.gate import Answers
+from taximeter.services.tenant import Tenant
+from taximeter.settings import Settings
+
+if TYPE_CHECKING:
+    from taximeter.adapters.identity.keeper import IdentityKeeper
+    from taximeter.adapters.log import SegmentLog
+
+
+class Surroundings:
+    """
+    Attributes:
+        answers: Of `consume`, for retries.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        authenticator: Authenticator,
+        log: SegmentLog,
+        keeper: IdentityKeeper,
+        settings: Settings,
+    ) -> None:
+        self.core = core
+        self.authenticator = authenticator
+        self.log = log
+        self.keeper = keeper
+        self.settings = settings
+        self.answers = Answers()
+
+    def tenant(self, request: Request) -> Tenant:
+        return self.core.tenant(request.principal.namespace)
+
+    def actor(self, request: Request) -> str:
+        """Who is named in the audit trail."""
+        return request.principal.key_id
+
+    async def books(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call the books by the name of a method."""
+        return await self.core.books.run(getattr(self.core.books.books, name), *args, **kwargs)
+
+    # --- first answers to idempotency keys ---
+
+    async def reply(self, namespace: str, key: str) -> StoredReply | None:
+        found: StoredReply | None = await self.books("reply", namespace, key)
+        return found
+
+    async def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None:
+        await self.books("add_reply", namespace, key, reply)
+
+
+def instant(text: str | None, default: int) -> int:
+    """A query parameter as an instant."""
+    return default if text is None else parse_instant(text)
+
+
+def when_done(
+    future: asyncio.Future[Any], make: Any
+) -> asyncio.Future[Any]:
+    """
+    A future of `make()`'s answer once another one has resolved: a task's work without the task,
+    which at tens of thousands of requests a second is felt.
+    """
+    answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def resolve(done: asyncio.Future[Any]) -> None:
+        if answered.done():
+            return
+        error = done.exception()
+        if error is not None:
+            answered.set_exception(error)
+        else:
+            answered.set_result(make())
+
+    future.add_done_callback(resolve)
+    return answered
