@@ -51,7 +51,7 @@ def wrapped(handler: Any) -> Any:
     def ask(asked: Request) -> Response:
         async def run() -> Response:
             answer = covered(asked)
-            return answer if isinstance(answer, Response) else await answer  # type: ignore[misc, return-value]
+            return answer if isinstance(answer, Response) else await answer
 
         return asyncio.run(run())
 
@@ -94,14 +94,14 @@ def test_an_answer_still_being_made_is_not_waited_for() -> None:
             return Response(200)
 
         handler = Idempotency(Store(), lambda: 7).wrap(slow)
-        first = asyncio.ensure_future(handler(request()))  # type: ignore[arg-type]
+        first = asyncio.ensure_future(handler(request()))
         await asyncio.sleep(0)
         with pytest.raises(Refused) as refusal:
-            await handler(request())  # type: ignore[misc]
+            await handler(request())
         assert refusal.value.code == "idempotency_in_flight"
         gate.set()
         await first
-        assert (await handler(request())).headers  # type: ignore[misc, union-attr]
+        assert (await handler(request())).headers
 
     asyncio.run(scenario())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -59,7 +60,7 @@ ROUTES = [
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return json.loads(json.dumps(openapi(ROUTES, title="T", version="1")))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(openapi(ROUTES, title="T", version="1")))
 
 
 def test_it_has_the_parts_openapi_3_1_demands(document: dict[str, Any]) -> None:
@@ -73,12 +74,8 @@ def test_it_has_the_parts_openapi_3_1_demands(document: dict[str, Any]) -> None:
             identifiers.append(operation["operationId"])
             assert all("description" in r for r in operation["responses"].values())
             declared = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
-            assert declared == set(msgspec.json.decode(json.dumps(_variables(path))))
+            assert declared == set(re.findall(r"{(\w+)}", path))
     assert len(set(identifiers)) == len(identifiers)
-
-
-def _variables(path: str) -> list[str]:
-    return [part.partition("}")[0] for part in path.split("{")[1:]]
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
