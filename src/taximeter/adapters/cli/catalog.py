@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from taximeter.adapters.cli.common import Server, console, notice, print_json
+from taximeter.adapters.cli.common import FILE, Server, console, notice, print_json
 from taximeter.adapters.cli.failures import DIFFERENCE, OK
 from taximeter.adapters.client import Client
 from taximeter.errors import Rejected
@@ -16,7 +16,7 @@ from taximeter.errors import Rejected
 HERE = Server()
 
 
-def diff(file: Path, *, server: Server = HERE) -> int:
+def diff(file: Annotated[Path, FILE], /, *, server: Server = HERE) -> int:
     """
     Show what a catalogue file would change. Exits 1 if it would change anything.
 
@@ -34,7 +34,8 @@ def diff(file: Path, *, server: Server = HERE) -> int:
 
 
 def apply(
-    file: Path,
+    file: Annotated[Path, FILE],
+    /,
     *,
     yes: Annotated[bool, Parameter(name=("--yes", "-y"))] = False,
     server: Server = HERE,

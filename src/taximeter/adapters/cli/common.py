@@ -27,6 +27,17 @@ WIDTH_WITHOUT_TERMINAL = 140
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
+def _no_option(_: object, value: Path | tuple[Path, ...]) -> None:
+    """Hyphens are let through for the sake of "-" alone."""
+    for path in (value,) if isinstance(value, Path) else value:
+        if str(path).startswith("-") and str(path) != "-":
+            raise ValueError(f"there is no option {path}")
+
+
+FILE = Parameter(allow_leading_hyphen=True, validator=_no_option)
+"""An argument that is a path, or - for stdin."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Server:

@@ -14,7 +14,7 @@ from typing import IO, Annotated, Any, Literal
 import msgspec
 from cyclopts import Parameter
 
-from taximeter.adapters.cli.common import Server, console, notice, print_json
+from taximeter.adapters.cli.common import FILE, Server, console, notice, print_json
 from taximeter.adapters.cli.failures import DIFFERENCE, INTERRUPTED, OK
 from taximeter.adapters.cli.ingest.load import COUNTS, Batch, Item, Reject, Totals, batches, load
 from taximeter.adapters.cli.ingest.mapping import (
@@ -38,7 +38,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def ingest(
-    files: Annotated[tuple[Path, ...], Parameter(required=True)],
+    files: Annotated[tuple[Path, ...], Parameter(required=True), FILE],
     /,
     *,
     map: Path | None = None,
