@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -20,10 +21,10 @@ from tests.contract.event_store_world import (
     slow_usage,
 )
 
-from taximeter.errors import Rejected, Unavailable
+from taximeter.errors import Rejected, TaximeterError, Unavailable
 from taximeter.events.entry import KIND_CONSUME, Entry
 from taximeter.events.envelope import Format
-from taximeter.instants import DAY, parse_instant
+from taximeter.instants import DAY, format_instant, parse_instant
 from taximeter.invoices.lineage import merkle_digest
 from taximeter.live.refold import FoldSpec
 from taximeter.meters.counter import Counter
@@ -50,8 +51,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 
 def event(event_id: str, subject: str = "acme", at: int = START, **data: Any) -> dict[str, Any]:
-    from taximeter.instants import format_instant
-
     return {
         "id": event_id,
         "type": "llm",
@@ -149,18 +148,18 @@ def test_another_namespace_is_another_world(store: Any) -> None:
     assert store.find("other", 1).event.data == {"tokens": 1}
 
 
-@pytest.mark.parametrize("aggregation", list(Aggregation))
-def test_every_aggregation_answers_like_the_definition(store: Any, aggregation: str) -> None:
+def test_every_aggregation_answers_like_the_definition(store: Any) -> None:
     values = [3, "2.5", Decimal("-1.25"), "x", True, None, [], {"a": 1}, 3, "1e2", "3", 0]
     entries = [
         entry([event(str(i), at=START + i % 5, tokens=value, model="m" if i % 2 else None)])
         for i, value in enumerate(values)
     ]
     upto = [store.append(one) for one in entries][-1]
-    meter = Meter("m", "llm", Aggregation(aggregation), "data.tokens", {"model": "data.model"})
-    for group_by in ((), ("model",)):
-        query = usage_query(meter, upto, group_by=group_by)
-        assert set(store.usage(query)) == slow_usage(entries, query)
+    for aggregation in Aggregation:
+        meter = Meter("m", "llm", aggregation, "data.tokens", {"model": "data.model"})
+        for group_by in ((), ("model",)):
+            query = usage_query(meter, upto, group_by=group_by)
+            assert set(store.usage(query)) == slow_usage(entries, query)
 
 
 def test_sums_beyond_38_digits_stay_exact(store: Any) -> None:
@@ -336,8 +335,6 @@ def test_questions_beyond_the_bound_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_defect_in_the_store_reaches_the_caller_as_internal(hosted: Hosted) -> None:
-    from taximeter.errors import TaximeterError
-
     with pytest.raises(TaximeterError) as caught:
         hosted.wait(hosted.process.call("find", "default", "no number"))
     assert caught.value.code == "internal"
@@ -352,8 +349,6 @@ def test_new_events_are_taken_in_without_being_asked_for(hosted: Hosted) -> None
 
 
 async def _notified(hosted: Hosted, position: int) -> None:
-    import asyncio
-
     hosted.process.notify(position)
     while hosted.process.progress.position < position:
         await asyncio.sleep(0.01)
@@ -362,10 +357,8 @@ async def _notified(hosted: Hosted, position: int) -> None:
 def test_a_closed_store_says_so(tmp_path: Path) -> None:
     hosted = Hosted(tmp_path)
     hosted.close()
-    hosted._loop = __import__("asyncio").new_event_loop()
     with pytest.raises(Unavailable) as caught:
-        hosted._loop.run_until_complete(hosted.process.find("default", 1))
-    hosted._loop.close()
+        asyncio.run(hosted.process.find("default", 1))
     assert caught.value.code == "shutting_down"
 
 

@@ -128,6 +128,7 @@ class ColumnarStore:
                 file.path.unlink()
 
     def close(self) -> None:
+        """The tail is forgotten; the log has it."""
         self._db.close()
 
     @property

@@ -20,6 +20,7 @@ from taximeter.events.entry import KIND_CONSUME, Entry
 from taximeter.events.envelope import Event, Format, Verdict
 from taximeter.events.numbers import read_number
 from taximeter.instants import format_instant, parse_instant
+from taximeter.meters.values import PLAIN_PLACES
 from taximeter.ports import LoggedEntry, StoredEvent
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def accepted_items(entry: Entry) -> list[Item]:
         items = _decoded_whole(entry) if entry.accepted == len(entry.verdicts) else None
         if items is None or len(items) != entry.accepted:
             items = _decoded_apart(entry)
+        if _has_long_integer(entry.body):
+            for item in items:
+                item.data = _respelled(item.data)
     except (msgspec.MsgspecError, ValueError) as error:
         raise Damaged("log_damaged", f"an accepted event cannot be read: {error}") from error
     return items
@@ -99,6 +103,25 @@ def _decoded_apart(entry: Entry) -> list[Item]:
 
 def _lines(body: bytes) -> list[bytes]:
     return [line for line in body.split(b"\n") if line.translate(None, _BLANK)]
+
+
+def _has_long_integer(body: bytes) -> bool:
+    """Whether 39 digits stand in a row: beyond 38, `number_text` writes integers differently."""
+    run = np.frombuffer(body, dtype=np.uint8) - np.uint8(ord("0")) < 10
+    for shift in (1, 2, 4, 8, 16, 7):  # each step keeps where the run goes on for so many more
+        run = run[shift:] & run[:-shift]
+    return bool(run.any())
+
+
+def _respelled(value: Any) -> Any:
+    """The same value with long integers in their one spelling."""
+    if isinstance(value, dict):
+        return {name: _respelled(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_respelled(inner) for inner in value]
+    if isinstance(value, int) and abs(value) >= 10**PLAIN_PLACES:
+        return spelled(str(value))
+    return value
 
 
 class Chunk(msgspec.Struct):
