@@ -156,7 +156,7 @@ def _split(body: bytes, start: int, stop: int, separator: int, items: NDArray[np
             blank = True
             quoted = escaped = False
             continue
-        if c > _SPACE:
+        if c > _SPACE or (c != _SPACE and c not in (9, 10, 13)):  # white space of JSON only
             if blank:
                 first, blank = i, False
             last = i + 1
