@@ -295,11 +295,11 @@ class SegmentLog:
         block = encode_segment_header(header)
         decoded = decode_segment_header(block)
         assert decoded is not None
-        fd = self._spare.take(size)
+        fd, path = self._spare.take(size)
         try:
             write_all(self._disk, fd, block, 0)
             self._sync(fd)
-            self._disk.rename(self._spare.path, segment_path(self._directory, header.first_seq))
+            self._disk.rename(path, segment_path(self._directory, header.first_seq))
             self._sync_directory()
         except BaseException:
             self._disk.close(fd)

@@ -2,7 +2,8 @@
 The next segment, prepared before it is needed.
 
 Blocks that are allocated and hold zeros already are the fastest to write durably: a sync then has
-no metadata to store. Preparing takes a while, so a thread does it while the segment before fills.
+no metadata to store. Preparing takes a while, so a thread does it while the segment before fills;
+when the log is faster than that, it goes on in blocks that are allocated only, and nobody waits.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 from taximeter.adapters.log.disk import FULL, Disk, write_zeros
 
 SPARE_NAME: Final = "next.tmp"
+URGENT_NAME: Final = "urgent.tmp"
 
 
 class Spare:
@@ -23,57 +25,61 @@ class Spare:
 
     def __init__(self, disk: Disk, directory: Path) -> None:
         self._disk = disk
-        self.path = directory / SPARE_NAME
+        self._path = directory / SPARE_NAME
+        self._urgent_path = directory / URGENT_NAME
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="log-spare")
         self._pending: Future[int] | None = None
 
     def prepare(self, size: int) -> None:
         """Begin preparing `size` bytes, unless that has begun already."""
         if self._pending is None:
-            self._pending = self._executor.submit(self._build, size)
+            self._pending = self._executor.submit(self._build, self._path, size, True)
 
-    def take(self, size: int) -> int:
+    def take(self, size: int) -> tuple[int, Path]:
         """
-        A file at `path`, open for writing and all zeros; the caller renames it.
+        A file that reads as zeros, open for writing, and its path; the caller renames it.
 
         Raises:
-            OSError: It could not be prepared; taking again tries again.
+            OSError: There is none; taking again tries again.
         """
-        pending, self._pending = self._pending, None
-        if pending is not None:
+        pending = self._pending
+        if pending is not None and pending.done():
+            self._pending = None
             try:
-                return pending.result()
+                return pending.result(), self._path
             except OSError as error:
                 if error.errno not in FULL:
                     raise
-        return self._build(size)
+        return self._build(self._urgent_path, size, False), self._urgent_path
 
     def discard(self) -> None:
-        """Remove a spare file, one of an earlier process too."""
+        """Remove spare files, those of an earlier process too."""
         pending, self._pending = self._pending, None
         if pending is not None and pending.exception() is None:
             self._disk.close(pending.result())
-        self._remove()
+        self._remove(self._path)
+        self._remove(self._urgent_path)
 
     def close(self) -> None:
         self.discard()
         self._executor.shutdown()
 
-    def _build(self, size: int) -> int:
-        self._remove()
-        fd = self._disk.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    def _build(self, path: Path, size: int, zeroed: bool) -> int:
+        self._remove(path)
+        fd = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             self._disk.allocate(fd, size)
-            write_zeros(self._disk, fd, 0, size)
+            if zeroed:
+                write_zeros(self._disk, fd, 0, size)
             # Once, at the end: on ext4 each sync of new blocks commits the journal, and doing that
             # for every piece, between the commits of the log, took 50 times as long.
             self._disk.fdatasync(fd)
         except OSError:
             self._disk.close(fd)
-            self._remove()  # gives the blocks back to a full disk
+            self._remove(path)  # gives the blocks back to a full disk
             raise
         return fd
 
-    def _remove(self) -> None:
+    def _remove(self, path: Path) -> None:
         with suppress(FileNotFoundError):
-            self._disk.unlink(self.path)
+            self._disk.unlink(path)
