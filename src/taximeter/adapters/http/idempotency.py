@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -21,15 +21,17 @@ from taximeter.errors import Refused, Rejected
 from taximeter.ports import StoredReply
 
 MAX_KEY_LENGTH: Final = 255
+Caller: TypeAlias = Callable[..., Awaitable[Any]]
+
 REPLAYED: Final = ("Idempotent-Replayed", "true")
 _NOT_FINAL: Final = frozenset({401, 403, 408, 413, 429})
 
 
 class ReplyStore(Protocol):
-    """Where first answers are kept; `ports.Books` is one."""
+    """Where first answers are kept, durably."""
 
-    def reply(self, namespace: str, key: str) -> StoredReply | None: ...
-    def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None: ...
+    async def reply(self, namespace: str, key: str) -> StoredReply | None: ...
+    async def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None: ...
 
 
 class Idempotency:
@@ -37,13 +39,18 @@ class Idempotency:
     Wraps handlers. One instance a server: it knows which keys are being worked on.
 
     Args:
-        store: Called on the event loop's thread.
+        store: First answers by namespace and key.
         now: Microseconds since the epoch.
+        call: Runs a method of the store, `await call(method, *args)`; on the thread the store
+            wants. Without it the store is called right here, on the event loop.
     """
 
-    def __init__(self, store: ReplyStore, now: Callable[[], int]) -> None:
+    def __init__(
+        self, store: ReplyStore, now: Callable[[], int], call: Caller | None = None
+    ) -> None:
         self._store = store
         self._now = now
+        self._call = call or _call_here
         self._in_flight: set[tuple[str, str]] = set()
 
     def cover(self, route: Route) -> Route:
@@ -70,14 +77,14 @@ class Idempotency:
             raise Refused(
                 "idempotency_in_flight", "A request with this Idempotency-Key is being worked on."
             )
-        stored = self._store.reply(*place)
-        if stored is not None:
-            return _replay(stored, digest)
         self._in_flight.add(place)
         try:
+            stored = await self._call(self._store.reply, *place)
+            if stored is not None:
+                return _replay(stored, digest)
             response = await _run(handler, request)
             if response.status < 500 and response.status not in _NOT_FINAL:
-                self._store.add_reply(*place, self._stored(digest, response))
+                await self._call(self._store.add_reply, *place, self._stored(digest, response))
             return response
         finally:
             self._in_flight.discard(place)
@@ -86,6 +93,10 @@ class Idempotency:
         return StoredReply(
             digest, response.status, response.content_type, response.body, self._now()
         )
+
+
+async def _call_here(method: Callable[..., Any], *args: Any) -> Any:
+    return method(*args)
 
 
 async def _run(handler: Handler, request: Request) -> Response:

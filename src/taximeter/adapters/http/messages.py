@@ -61,7 +61,7 @@ class StreamResponse(msgspec.Struct, eq=False):
     status: int = 200
     content_type: str = "application/octet-stream"
     headers: Sequence[tuple[str, str]] = ()
-    on_close: Callable[[], None] | None = None
+    on_close: Callable[[], object] | None = None
 
 
 class Request(msgspec.Struct, eq=False, gc=False):

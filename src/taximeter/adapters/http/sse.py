@@ -73,7 +73,7 @@ class Feed:
         *,
         max_events: int = 256,
         heartbeat_s: float = HEARTBEAT_S,
-        on_close: Callable[[], None] | None = None,
+        on_close: Callable[[], object] | None = None,
     ) -> None:
         self.is_closed = False
         self._events: deque[ServerEvent] = deque()
