@@ -38,10 +38,14 @@ class StateSnapshot(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """All namespaces at one position, after `entries` log entries."""
+    """
+    All namespaces at one position. `idle_entries` log entries without accepted events follow that
+    position and are counted too.
+    """
 
     format: int
     position: int
+    idle_entries: int
     namespaces: dict[str, StateSnapshot]
 
 
@@ -59,7 +63,10 @@ def signature(customer: Customer, account: Account) -> str:
 def dump_state(
     state: LiveState, customers: dict[str, Customer], counts: dict[str, int]
 ) -> StateSnapshot:
-    """Deterministic: equal states give equal snapshots, however they came about."""
+    """
+    Deterministic: equal states give equal snapshots, however they came about. Periods in which
+    nothing was counted are left out: a question about them may have made one.
+    """
     layout = state.layout
     order = sorted(layout.slots)
     dumped = {
@@ -69,6 +76,7 @@ def dump_state(
             [
                 (start, end, _dump_cells(layout, order, cells))
                 for start, (end, cells) in sorted(account.periods.items())
+                if any(cells[::2])
             ],
         )
         for key, account in sorted(state.accounts.items())

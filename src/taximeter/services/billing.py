@@ -22,6 +22,8 @@ from taximeter.invoices.document import canonical_bytes, parse_invoice
 from taximeter.invoices.invoice import Invoice, Kind, Line, Status
 from taximeter.live.account import Account
 from taximeter.live.state import schedule_of
+from taximeter.meters.compile import compile_counters
+from taximeter.meters.counter import Counter
 from taximeter.periods import Period, Schedule
 from taximeter.ports import LineScope, Recount, StoredEvent, StoredInvoice
 from taximeter.services.core import Core, audit, require_customer
@@ -354,6 +356,46 @@ async def line_events(
         return []
     scope, group = line_scope(tenant, invoice, line)
     return await core.store.line_events(scope, group, after, limit)
+
+
+async def lines_that_billed(
+    core: Core, tenant: Tenant, stored: StoredEvent
+) -> list[dict[str, str]]:
+    """Lines of invoices that are not void whose events include this one."""
+    account = tenant.live.by_subject.get(stored.event.subject)
+    if account is None:
+        return []
+    invoices = await core.books.run(
+        core.books.books.invoices,
+        tenant.name,
+        customer=account.customer,
+        status=None,
+        after=None,
+        limit=1000,
+    )
+    found = []
+    for one in invoices:
+        if one.status != Status.VOID.value and one.period_start <= stored.time < one.period_end:
+            invoice = parse_invoice(one.document)
+            found += [
+                {"invoice": invoice.id, "line": line.id}
+                for line in invoice.lines
+                if line.kind is Kind.USAGE and _billed(tenant, invoice, line, stored)
+            ]
+    return found
+
+
+def _billed(tenant: Tenant, invoice: Invoice, line: Line, stored: StoredEvent) -> bool:
+    scope, group = line_scope(tenant, invoice, line)
+    if stored.event.type != scope.meter.event_type or stored.seq > scope.upto:
+        return False
+    if stored.event.subject not in scope.subjects:
+        return False
+    counter = Counter(scope.meter, scope.filter, scope.group_by)
+    values = compile_counters([(0, counter)]).measure_stored(stored.event)
+    if values is None or values[0] is None:
+        return False
+    return not scope.group_by or values[0][0] == group
 
 
 async def verify(core: Core, tenant: Tenant, invoice_id: str) -> dict[str, Any]:

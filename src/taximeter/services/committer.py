@@ -65,12 +65,16 @@ class Committer:
         Raises:
             Unavailable: The log has failed, the disk is full, or too much waits for it.
         """
-        if self.failure is not None:
-            raise self.failure
-        if self.full is not None:
-            raise self.full
+        if self.failure is not None or self.full is not None:
+            self.ready()
         if self._pending_bytes > self._max_pending_bytes:
             raise Unavailable("overloaded", "Too many events wait for the disk.", retry_after_s=1)
+
+    def ready(self) -> None:
+        """Raise `storage_failed` or `storage_full` while nothing can be acknowledged."""
+        for error in (self.failure, self.full):
+            if error is not None:
+                raise error
 
     def submit(self, entry: Entry) -> asyncio.Future[int]:
         """The future resolves with the durable position once the entry is on disk."""

@@ -50,8 +50,20 @@ class BooksThread:
         self._executor.shutdown(wait=True)
 
 
+class StoreProgress(Protocol):
+    """Positions of the log that the store has taken in, and has in its files."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def sealed_position(self) -> int: ...
+
+
 class Store(Protocol):
-    """`ports.EventStore`, answered by another process."""
+    """`ports.EventStore`, answered by another process. `progress` is how far it has come."""
+
+    @property
+    def progress(self) -> StoreProgress: ...
 
     async def usage(self, query: UsageQuery) -> list[UsageRow]: ...
     async def recount(self, scopes: Sequence[LineScope]) -> list[list[Recount]]: ...

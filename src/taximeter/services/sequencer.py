@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import msgspec
 import numpy as np
 
 from taximeter.errors import Rejected
-from taximeter.events.acceptance import AcceptanceWindow, resolve_times
+from taximeter.events.acceptance import IN_FUTURE, TOO_OLD, resolve_times
 from taximeter.events.decode import Decoded, decode
 from taximeter.events.entry import KIND_EVENTS, Entry
 from taximeter.events.envelope import Event, Format, Rejection, Verdict
 from taximeter.events.identity import identities
+from taximeter.instants import format_instant
 from taximeter.services.committer import Committer
 from taximeter.services.tenant import Tenant
 
@@ -89,6 +90,7 @@ class Sequencer:
         self._committer = committer
         self._on_batch = on_batch
         self.position = position
+        self.idle_entries = 0  # entries without accepted events since the last accepted one
 
     def ingest(
         self, tenant: Tenant, body: bytes, form: Format, received_at: int, *, backfill: bool = False
@@ -105,10 +107,9 @@ class Sequencer:
         """
         self._committer.admit()
         decoded = decode(body, form)
-        window = tenant.window.for_backfill() if backfill else tenant.window
         received = len(decoded.items)
         tenant.counts.received += received
-        admissible, errors = _admit(decoded, tenant, received_at, window)
+        admissible, errors = _admit(decoded, tenant, received_at, backfill)
         verdicts = bytearray([REJECTED]) * received
         seqs = [0] * received
         self._decide(tenant, admissible, verdicts, seqs, errors)
@@ -139,6 +140,7 @@ class Sequencer:
         values = program.measure(event) if program is not None else None
         _, seqs = self._index.decide(keys, fingerprints, self.position + 1)
         self.position += 1
+        self.idle_entries = 0
         assert int(seqs[0]) == self.position, "peek said it is new"
         tenant.counts.received += 1
         tenant.counts.accepted += 1
@@ -198,6 +200,7 @@ class Sequencer:
         counts.rejected += rejected
         counts.conflicts += conflicts
         counts.duplicates += len(stored) - accepted - rejected - conflicts
+        self.idle_entries = 0 if accepted else self.idle_entries + 1
         if not accepted:
             # Nothing new: the verdicts are kept for the counts, the bytes are known already.
             body, form = b"", Format.LINES
@@ -211,18 +214,23 @@ class Sequencer:
 
 
 def _admit(
-    decoded: Decoded, tenant: Tenant, received_at: int, window: AcceptanceWindow
+    decoded: Decoded, tenant: Tenant, received_at: int, backfill: bool
 ) -> tuple[Admissible, list[Rejection]]:
     """Split items into those that may be counted and those that are rejected, with the reason."""
-    if decoded.rejected == 0:
-        events = decoded.events
+    events = decoded.events
+    window = tenant.window.for_backfill() if backfill else tenant.window
+    times = resolve_times(events, received_at, window)
+    if decoded.rejected == 0 and _all_instants(times):
         try:
-            times = resolve_times(events, received_at, window)
-            values = _measure(tenant, events)
-            return Admissible(range(len(events)), events, times, values), []
+            return Admissible(range(len(events)), events, times, _measure(tenant, events)), []
         except Rejected:
-            pass  # some item is at fault: find out which, one by one
-    return _admit_each(decoded, tenant, received_at, window)
+            pass  # some value is at fault: find out whose, one by one
+    return _admit_each(decoded, tenant, times, received_at)
+
+
+def _all_instants(times: list[Any]) -> TypeGuard[list[int]]:
+    """Whether no item was given a rejection code in place of its instant."""
+    return set(map(type, times)) <= {int}
 
 
 def _measure(tenant: Tenant, events: list[Event]) -> list[tuple[Any, ...] | None]:
@@ -231,34 +239,50 @@ def _measure(tenant: Tenant, events: list[Event]) -> list[tuple[Any, ...] | None
         ((name, program),) = programs.items()
         measure = program.measure
         return [measure(e) if e.type == name else None for e in events]
-    find = programs.get
-    return [
-        program.measure(e) if (program := find(e.type)) is not None else None for e in events
-    ]
+    measures = {name: program.measure for name, program in programs.items()}
+    return [measures.get(event.type, _uncounted)(event) for event in events]
+
+
+def _uncounted(_event: Event) -> None:
+    """What measures events of a type that no meter selects."""
 
 
 def _admit_each(
-    decoded: Decoded, tenant: Tenant, received_at: int, window: AcceptanceWindow
+    decoded: Decoded, tenant: Tenant, times: list[int | str], received_at: int
 ) -> tuple[Admissible, list[Rejection]]:
-    admissible = Admissible([], [], [], [])
     places: list[int] = []
+    admissible = Admissible(places, [], [], [])
     errors: list[Rejection] = []
+    resolved = iter(times)
     for index, item in enumerate(decoded.items):
         if isinstance(item, Rejection):
             errors.append(item)
             continue
+        at = next(resolved)
+        if isinstance(at, str):
+            errors.append(Rejection(index, item.id, at, _why(at, item, tenant, received_at)))
+            continue
         try:
-            times = resolve_times([item], received_at, window)
             values = _measure(tenant, [item])
         except Rejected as error:
             errors.append(Rejection(index, item.id, error.code, error.message))
             continue
         places.append(index)
         admissible.events.append(item)
-        admissible.times += times
+        admissible.times.append(at)
         admissible.values += values
-    admissible.places = places
     return admissible, errors
+
+
+def _why(code: str, event: Event, tenant: Tenant, received_at: int) -> str:
+    window = tenant.window
+    if code == TOO_OLD:
+        earliest = format_instant(received_at - window.past_us)
+        return f"{event.time} is before {earliest}, the earliest accepted; import it as a backfill."
+    if code == IN_FUTURE:
+        latest = format_instant(received_at + window.future_us)
+        return f"{event.time} is after {latest}, the latest accepted; check the sender's clock."
+    return f"{event.time!r} is no RFC 3339 instant with an offset, like 2026-11-20T10:00:00Z."
 
 
 def _fold(tenant: Tenant, admissible: Admissible, verdicts: bytes) -> None:

@@ -10,7 +10,15 @@ from taximeter.errors import NotFound
 from taximeter.instants import format_instant
 from taximeter.meters.definition import Meter, check_dimension
 from taximeter.meters.filters import parse_filter
-from taximeter.periods import Period, WindowSize, check_timezone, windows
+from taximeter.periods import (
+    Anchor,
+    Cadence,
+    Period,
+    Schedule,
+    WindowSize,
+    check_timezone,
+    windows,
+)
 from taximeter.ports import UsageQuery
 from taximeter.quantities import format_quantity
 from taximeter.services.core import Core, require_customer
@@ -22,6 +30,12 @@ def find_meter(tenant: Tenant, key: str) -> Meter:
     if meter is None:
         raise NotFound("not_found", f"There is no meter {key!r}.")
     return meter
+
+
+def month_until(now: int, timezone: str) -> Period:
+    """The running calendar month of a zone, up to but without the next microsecond."""
+    month = Schedule(0, Cadence.MONTH, Anchor.CALENDAR, check_timezone(timezone)).containing(now)
+    return Period(month.start, now + 1)
 
 
 async def usage(

@@ -13,7 +13,7 @@ import msgspec
 from taximeter.adapters.http.messages import Request, Response, StreamResponse, json_response
 from taximeter.adapters.http.routes import shapes
 from taximeter.adapters.http.routes.paging import keyset, limit_of
-from taximeter.adapters.http.routes.surroundings import Surroundings, instant, when_done
+from taximeter.adapters.http.routes.surroundings import Surroundings, cancel, instant, when_done
 from taximeter.adapters.http.routing import Route
 from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.errors import NotFound, Rejected
@@ -155,9 +155,8 @@ class EventRoutes:
             )
         )
         following = str(found[-1].seq) if len(found) == limit else None
-        return json_response(
-            {"items": [event_json(tenant, stored) for stored in found], "next": following}
-        )
+        items = [event_json(tenant, stored) for stored in found]
+        return Response(200, _encode({"items": items, "next": following}))
 
     async def receipt(self, request: Request) -> Response:
         query = request.query_as(shapes.ReceiptParameters)
@@ -166,15 +165,18 @@ class EventRoutes:
         if stored is None:
             raise NotFound("not_found", "No event with this source and id was accepted.")
         shown = event_json(tenant, stored)
-        return json_response(
-            {
-                "status": "accepted" if shown["customer"] is not None else "unmatched",
-                "position": shown["position"],
-                "event": shown["event"],
-                "customer": shown["customer"],
-                "meters": meters_counting(tenant, stored.event),
-                "lines": await lines_that_billed(self._core, tenant, stored),
-            }
+        return Response(
+            200,
+            _encode(
+                {
+                    "status": "accepted" if shown["customer"] is not None else "unmatched",
+                    "position": shown["position"],
+                    "event": shown["event"],
+                    "customer": shown["customer"],
+                    "meters": meters_counting(tenant, stored.event),
+                    "lines": await lines_that_billed(self._core, tenant, stored),
+                }
+            ),
         )
 
     # --- following ---
@@ -184,7 +186,7 @@ class EventRoutes:
         tenant = self._around.tenant(request)
         if query.customer is not None:
             require_customer(tenant, query.customer)
-        feed = Feed(on_close=lambda: task.cancel())
+        feed = Feed(on_close=lambda: cancel(task))
 
         async def forward() -> None:
             with self._core.feed.watch(tenant.name, query.customer) as watcher:
@@ -275,6 +277,7 @@ def _seen_json(item: Seen) -> str:
     return _encode(item).decode()
 
 
+# Data goes out as it came in: a number stays a number, exactly.
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 

@@ -4,13 +4,16 @@ Request and answer bodies, as types: what is checked on the way in and documente
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from taximeter.events.envelope import Rejection
 from taximeter.periods import Anchor, WindowSize
+
+
+# A number or a string of one, read exactly; a typed union would send numbers through a float.
+Quantity = Annotated[Any, msgspec.Meta(extra_json_schema={"type": ["number", "string"]})]
 
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True):
@@ -199,7 +202,7 @@ class SubscriptionList(msgspec.Struct):
 class CheckBody(Strict):
     customer: str
     feature: str
-    amount: int | Decimal | str = 1
+    amount: Quantity = 1
     scope: dict[str, str] = {}
 
 
@@ -222,7 +225,7 @@ class ConsumeBody(Strict):
     customer: str
     feature: str
     id: str
-    amount: int | Decimal | str = 1
+    amount: Quantity = 1
     data: dict[str, Any] = {}
     scope: dict[str, str] = {}
 
@@ -265,7 +268,7 @@ class VerifyAnswer(msgspec.Struct):
 
 class KeyBody(Strict):
     name: str
-    scopes: list[str] = ["ingest"]
+    scopes: list[str]
     namespace: str | None = None
     expires_at: str | None = None
 

@@ -68,9 +68,11 @@ def instant(text: str | None, default: int) -> int:
     return default if text is None else parse_instant(text)
 
 
-def when_done(
-    future: asyncio.Future[Any], make: Any
-) -> asyncio.Future[Any]:
+def cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+def when_done(future: asyncio.Future[Any], make: Any) -> asyncio.Future[Any]:
     """
     A future of `make()`'s answer once another one has resolved: a task's work without the task,
     which at tens of thousands of requests a second is felt.

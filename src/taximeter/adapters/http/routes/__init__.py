@@ -1,0 +1,28 @@
+"""
+All operations of the HTTP interface, one module a subject.
+"""
+
+from taximeter.adapters.http.routes.catalog import CatalogRoutes
+from taximeter.adapters.http.routes.customers import CustomerRoutes
+from taximeter.adapters.http.routes.events import EventRoutes
+from taximeter.adapters.http.routes.gate import GateRoutes
+from taximeter.adapters.http.routes.invoices import InvoiceRoutes
+from taximeter.adapters.http.routes.operating import OperatingRoutes
+from taximeter.adapters.http.routes.surroundings import Surroundings
+from taximeter.adapters.http.routing import Route
+
+__all__ = ["Surroundings", "all_routes"]
+
+
+def all_routes(around: Surroundings) -> list[Route]:
+    operating = OperatingRoutes(around)
+    routes = [
+        *EventRoutes(around).routes(),
+        *CatalogRoutes(around).routes(),
+        *CustomerRoutes(around).routes(),
+        *GateRoutes(around).routes(),
+        *InvoiceRoutes(around).routes(),
+        *operating.routes(),
+    ]
+    operating.documented = routes
+    return routes

@@ -1,0 +1,206 @@
+"""
+Customers and subscriptions over HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from taximeter.adapters.http.messages import Request, Response, StreamResponse, json_response
+from taximeter.adapters.http.routes import shapes
+from taximeter.adapters.http.routes.paging import listed, page
+from taximeter.adapters.http.routes.surroundings import Surroundings, cancel, instant
+from taximeter.adapters.http.routing import Route
+from taximeter.adapters.http.sse import Feed, ServerEvent
+from taximeter.customers import Customer
+from taximeter.errors import NotFound, Rejected
+from taximeter.instants import format_instant
+from taximeter.services.core import require_customer
+from taximeter.services.customers import (
+    find_subscription,
+    put_customer,
+    subscribe,
+    subscription_json,
+)
+from taximeter.services.feed import Decision, Seen
+from taximeter.services.gate import entitlements
+from taximeter.services.tenant import Tenant
+
+_PUT_ERRORS = ("subject_taken", "unknown_timezone", "unknown_currency", "not_found")
+
+
+class CustomerRoutes:
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._core = around.core
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(
+                "PUT", "/v1/customers/{key}", self.put,
+                scope="write", tags=("customers",), summary="Add or replace a customer",
+                description="Events of a subject it newly claims are counted when this answers.",
+                request=shapes.CustomerBody, response=shapes.CustomerAnswer,
+                errors=_PUT_ERRORS, idempotent=True,
+                example={"name": "Acme", "subjects": ["user-7"], "timezone": "Europe/Berlin"},
+            ),
+            Route(
+                "GET", "/v1/customers/{key}", self.get,
+                scope="read", tags=("customers",), summary="One customer",
+                response=shapes.CustomerAnswer, errors=("not_found",),
+            ),
+            Route(
+                "GET", "/v1/customers", self.list,
+                scope="read", tags=("customers",), summary="All customers",
+                query=shapes.PageParameters, response=shapes.CustomerList,
+            ),
+            Route(
+                "GET", "/v1/customers/{key}/entitlements", self.entitlements,
+                scope="check", tags=("gate",),
+                summary="Everything a customer may use, with live numbers",
+                response=shapes.EntitlementList, errors=("not_found",),
+            ),
+            Route(
+                "GET", "/v1/customers/{key}/stream", self.stream,
+                scope="read", tags=("customers",),
+                summary="Live usage and decisions of one customer (Server-Sent Events)",
+                response_type="text/event-stream", errors=("not_found",),
+            ),
+            Route(
+                "POST", "/v1/subscriptions", self.subscribe,
+                scope="write", tags=("subscriptions",), summary="Subscribe a customer to a plan",
+                description="Usage since `start` counts, also what arrived before this call.",
+                request=shapes.SubscriptionBody, response=shapes.SubscriptionAnswer, status=201,
+                errors=("not_found", "unknown_plan", "subscription_exists", "invalid_timestamp"),
+                idempotent=True, example={"customer": "acme", "plan": "pro"},
+            ),
+            Route(
+                "GET", "/v1/subscriptions", self.list_subscriptions,
+                scope="read", tags=("subscriptions",), summary="All subscriptions",
+                query=shapes.SubscriptionParameters, response=shapes.SubscriptionList,
+                errors=("not_found",),
+            ),
+            Route(
+                "GET", "/v1/subscriptions/{id}", self.get_subscription,
+                scope="read", tags=("subscriptions",), summary="One subscription",
+                response=shapes.SubscriptionAnswer, errors=("not_found",),
+            ),
+        ]  # fmt: skip
+
+    async def put(self, request: Request) -> Response:
+        tenant = self._around.tenant(request)
+        body = request.json(shapes.CustomerBody)
+        customer = Customer(
+            key=request.params["key"],
+            name=body.name,
+            subjects=tuple(dict.fromkeys(body.subjects)),
+            currency=body.currency,
+            timezone=body.timezone,
+            parent=body.parent,
+            metadata=body.metadata,
+        )
+        stored = await put_customer(self._core, tenant, customer, self._around.actor(request))
+        return json_response(customer_json(stored))
+
+    async def get(self, request: Request) -> Response:
+        tenant, key = self._around.tenant(request), request.params["key"]
+        require_customer(tenant, key)
+        return json_response(customer_json(tenant.customers[key]))
+
+    async def list(self, request: Request) -> Response:
+        query = request.query_as(shapes.PageParameters)
+        tenant = self._around.tenant(request)
+        found, following = page(sorted(tenant.customers), str, query.cursor, query.limit)
+        items = [customer_json(tenant.customers[key]) for key in found]
+        return json_response(listed(items, following))
+
+    async def entitlements(self, request: Request) -> Response:
+        tenant, key = self._around.tenant(request), request.params["key"]
+        if tenant.account(key) is None:
+            raise NotFound("not_found", f"There is no customer {key!r}.")
+        decisions = entitlements(tenant, key, self._core.clock.now())
+        items = [
+            {"feature": feature, "type": tenant.catalog.features[feature].type.value}
+            | decision.to_json()
+            for feature, decision in sorted(decisions.items())
+        ]
+        return json_response({"customer": key, "items": items, "as_of": self._core.as_of()})
+
+    def stream(self, request: Request) -> StreamResponse:
+        tenant, key = self._around.tenant(request), request.params["key"]
+        require_customer(tenant, key)
+        feed = Feed(on_close=lambda: cancel(task))
+
+        async def forward() -> None:
+            with self._core.feed.watch(tenant.name, key) as watcher:
+                feed.publish(ServerEvent(self._standing(tenant, key), "entitlements"))
+                async for items in watcher.batches():
+                    for item in items:
+                        name = "decision" if isinstance(item, Decision) else "event"
+                        feed.publish(ServerEvent(_encode(item).decode(), name))
+                    if any(isinstance(item, Seen) for item in items):
+                        feed.publish(ServerEvent(self._standing(tenant, key), "entitlements"))
+
+        task = asyncio.get_running_loop().create_task(forward())
+        return feed.response()
+
+    def _standing(self, tenant: Tenant, key: str) -> str:
+        decisions = entitlements(tenant, key, self._core.clock.now())
+        numbers: Mapping[str, Any] = {name: one.to_json() for name, one in decisions.items()}
+        return _encode({"entitlements": numbers, "as_of": self._core.as_of()}).decode()
+
+    async def subscribe(self, request: Request) -> Response:
+        tenant = self._around.tenant(request)
+        body = request.json(shapes.SubscriptionBody)
+        if body.overrides:
+            raise Rejected("invalid_request", "overrides: not supported by this version.")
+        subscription = await subscribe(
+            self._core,
+            tenant,
+            body.customer,
+            body.plan,
+            version=body.version,
+            start=None if body.start is None else instant(body.start, 0),
+            anchor=body.anchor,
+            actor=self._around.actor(request),
+        )
+        return json_response(subscription_json(self._core, tenant, subscription), 201)
+
+    async def list_subscriptions(self, request: Request) -> Response:
+        query = request.query_as(shapes.SubscriptionParameters)
+        tenant = self._around.tenant(request)
+        if query.customer is not None:
+            require_customer(tenant, query.customer)
+        keys = sorted(
+            key
+            for key, one in tenant.subscriptions.items()
+            if query.customer in (None, one.customer)
+        )
+        found, following = page(keys, str, query.cursor, query.limit)
+        items = [subscription_json(self._core, tenant, tenant.subscriptions[key]) for key in found]
+        return json_response(listed(items, following))
+
+    async def get_subscription(self, request: Request) -> Response:
+        tenant = self._around.tenant(request)
+        subscription = find_subscription(tenant, request.params["id"])
+        return json_response(subscription_json(self._core, tenant, subscription))
+
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def customer_json(customer: Customer) -> dict[str, Any]:
+    return {
+        "key": customer.key,
+        "name": customer.name,
+        "subjects": list(customer.subjects),
+        "currency": customer.currency,
+        "timezone": customer.timezone,
+        "parent": customer.parent,
+        "metadata": customer.metadata,
+        "created_at": format_instant(customer.created_at),
+    }

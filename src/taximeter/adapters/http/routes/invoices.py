@@ -1,0 +1,174 @@
+"""
+The fare, closing, invoices and their proof over HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from taximeter.adapters.http.messages import Request, Response, json_response
+from taximeter.adapters.http.routes import shapes
+from taximeter.adapters.http.routes.events import event_json
+from taximeter.adapters.http.routes.paging import keyset, limit_of
+from taximeter.adapters.http.routes.surroundings import Surroundings, instant
+from taximeter.adapters.http.routing import Route
+from taximeter.errors import Rejected
+from taximeter.invoices.document import dump_invoice
+from taximeter.invoices.invoice import Status
+from taximeter.services import billing
+from taximeter.services.core import require_customer
+
+
+class InvoiceRoutes:
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._core = around.core
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(
+                "GET", "/v1/customers/{key}/invoices/preview", self.preview,
+                scope="read", tags=("invoices",), summary="The running fare",
+                description="Live without `at`; with it, recounted as if the period ended then.",
+                query=shapes.PreviewParameters, response=dict[str, Any],
+                errors=("not_found", "invalid_timestamp", "rebuilding"),
+            ),
+            Route(
+                "POST", "/v1/close", self.close,
+                scope="write", tags=("invoices",), summary="Close every period that is due",
+                description="Idempotent: a period is billed once, however often this is called.",
+                request=shapes.CloseBody, response=shapes.CloseAnswer, idempotent=True,
+                errors=("invalid_timestamp", "rebuilding"),
+                example={"as_of": "2026-11-01T00:00:00Z"},
+            ),
+            Route(
+                "GET", "/v1/invoices", self.list,
+                scope="read", tags=("invoices",), summary="Invoices, newest first",
+                query=shapes.InvoiceParameters, response=shapes.InvoiceList,
+                errors=("not_found",),
+            ),
+            Route(
+                "GET", "/v1/invoices/{id}", self.get,
+                scope="read", tags=("invoices",), summary="One invoice",
+                response=dict[str, Any], errors=("not_found",),
+            ),
+            Route(
+                "POST", "/v1/invoices/{id}/finalize", self.finalize,
+                scope="write", tags=("invoices",), summary="Issue a draft",
+                description="It gets the next number and never changes again.",
+                response=dict[str, Any], errors=("not_found", "invoice_not_draft"),
+                idempotent=True,
+            ),
+            Route(
+                "POST", "/v1/invoices/{id}/void", self.void,
+                scope="write", tags=("invoices",), summary="Void a draft or unpaid invoice",
+                request=shapes.VoidBody, response=dict[str, Any],
+                errors=("not_found", "invoice_final"), idempotent=True,
+            ),
+            Route(
+                "GET", "/v1/invoices/{id}/lines/{line}/events", self.line_events,
+                scope="read", tags=("invoices",), summary="The exact events of one line",
+                query=shapes.PageParameters, response=shapes.EventList, errors=("not_found",),
+            ),
+            Route(
+                "GET", "/v1/invoices/{id}/verify", self.verify,
+                scope="read", tags=("invoices",),
+                summary="Recount an invoice and compare its digests",
+                response=shapes.VerifyAnswer, errors=("not_found", "rebuilding"),
+            ),
+        ]  # fmt: skip
+
+    async def preview(self, request: Request) -> Response:
+        query = request.query_as(shapes.PreviewParameters)
+        at = None if query.at is None else instant(query.at, 0)
+        invoice = await billing.preview(
+            self._core, self._around.tenant(request), request.params["key"], at
+        )
+        document = dump_invoice(invoice)
+        document["as_of"] = self._core.as_of()
+        return json_response(document)
+
+    async def close(self, request: Request) -> Response:
+        body = request.json(shapes.CloseBody) if request.body else shapes.CloseBody()
+        now = self._core.clock.now()
+        closed = await billing.close(
+            self._core,
+            self._around.tenant(request),
+            instant(body.as_of, now),
+            self._around.actor(request),
+        )
+        return json_response(msgspec.structs.asdict(closed))
+
+    async def list(self, request: Request) -> Response:
+        query = request.query_as(shapes.InvoiceParameters)
+        tenant = self._around.tenant(request)
+        if query.customer is not None:
+            require_customer(tenant, query.customer)
+        if query.status is not None and query.status not in set(Status):
+            known = ", ".join(status.value for status in Status)
+            raise Rejected("invalid_parameter", f"status is one of {known}.")
+        limit = limit_of(query.limit)
+        found = await self._around.books(
+            "invoices",
+            tenant.name,
+            customer=query.customer,
+            status=query.status,
+            after=query.cursor,
+            limit=limit,
+        )
+        following = found[-1].id if len(found) == limit else None
+        items = [billing.invoice_json(stored) for stored in found]
+        return json_response({"items": items, "next": following})
+
+    async def get(self, request: Request) -> Response:
+        stored = await billing.find_invoice(
+            self._core, self._around.tenant(request), request.params["id"]
+        )
+        return json_response(billing.invoice_json(stored))
+
+    async def finalize(self, request: Request) -> Response:
+        stored = await billing.finalize(
+            self._core,
+            self._around.tenant(request),
+            request.params["id"],
+            self._around.actor(request),
+        )
+        return json_response(billing.invoice_json(stored))
+
+    async def void(self, request: Request) -> Response:
+        body = request.json(shapes.VoidBody) if request.body else shapes.VoidBody()
+        stored = await billing.void(
+            self._core,
+            self._around.tenant(request),
+            request.params["id"],
+            body.reason,
+            self._around.actor(request),
+        )
+        return json_response(billing.invoice_json(stored))
+
+    async def line_events(self, request: Request) -> Response:
+        query = request.query_as(shapes.PageParameters)
+        tenant = self._around.tenant(request)
+        limit = limit_of(query.limit)
+        found = await billing.line_events(
+            self._core,
+            tenant,
+            request.params["id"],
+            request.params["line"],
+            keyset(query.cursor) or 0,
+            limit,
+        )
+        following = str(found[-1].seq) if len(found) == limit else None
+        items = [event_json(tenant, stored) for stored in found]
+        return Response(200, _encode({"items": items, "next": following}))
+
+    async def verify(self, request: Request) -> Response:
+        verdict = await billing.verify(
+            self._core, self._around.tenant(request), request.params["id"]
+        )
+        return json_response(verdict)
+
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode

@@ -1,0 +1,142 @@
+"""
+From what is durable back to live state: books, identities, snapshot, and the tail of the log.
+
+State from snapshot + tail equals state from zero: the tail is folded by the code that folded it
+the first time, and what a snapshot cannot vouch for is folded again from history.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import msgspec
+
+from taximeter.catalog.document import parse_catalog
+from taximeter.events.entry import Entry
+from taximeter.events.envelope import Verdict
+from taximeter.events.identity import identities
+from taximeter.events.replay import accepted_events, stored_times
+from taximeter.live.snapshot import Snapshot, StateSnapshot, dump_state, load_state
+from taximeter.live.snapshot import decode as decode_snapshot
+from taximeter.ports import Books, EventLog
+from taximeter.services.tenant import Tenant
+
+logger = logging.getLogger(__name__)
+
+
+class IdentityMemory(Protocol):
+    def load(self, keys: Any, fingerprints: Any, first_seq: int) -> None: ...
+
+
+class Stale(msgspec.Struct):
+    """What a snapshot could not vouch for, per namespace; to be folded from history."""
+
+    customers: set[str]
+    counters: set[str]
+
+
+def load_tenants(books: Books, make: Callable[[str], Tenant]) -> dict[str, Tenant]:
+    """Everything that is configured, with empty live state."""
+    tenants: dict[str, Tenant] = {}
+    for name in books.namespaces():
+        tenant = tenants[name] = make(name)
+        for version in books.catalog_versions(name):
+            document = msgspec.json.decode(version.document)
+            tenant.add_catalog(version.version, parse_catalog(document), version.created_at)
+        for customer in books.customers(name):
+            tenant.customers[customer.key] = customer
+        for subscription in books.subscriptions(name):
+            tenant.put_subscription(subscription)
+        tenant.live.set_counters(tenant.wanted_counters())
+        for key in tenant.customers:
+            tenant.reset_account(key)
+    return tenants
+
+
+def take_snapshot(tenants: dict[str, Tenant], position: int, idle_entries: int) -> Snapshot:
+    """
+    Args:
+        idle_entries: How many entries without accepted events follow the last accepted one.
+    """
+    namespaces = {
+        name: dump_state(tenant.live, tenant.customers, tenant.counts.as_dict())
+        for name, tenant in sorted(tenants.items())
+    }
+    return Snapshot(1, position, idle_entries, namespaces)
+
+
+def load_snapshot(
+    contents: Iterable[bytes], tenants: dict[str, Tenant], position: int
+) -> tuple[Snapshot, dict[str, Stale]]:
+    """
+    Fill the tenants from the newest usable snapshot, or leave them empty.
+
+    Returns:
+        The snapshot (an empty one at position 0 if none is usable), and what remains to be folded
+        up to its position.
+    """
+    snapshot = Snapshot(1, 0, 0, {})
+    for content in contents:
+        found = decode_snapshot(content)
+        # A snapshot ahead of the log belongs to another history: the log is the truth.
+        if found is not None and found.position <= position:
+            snapshot = found
+            break
+    stale: dict[str, Stale] = {}
+    for name, tenant in tenants.items():
+        saved = snapshot.namespaces.get(name) or StateSnapshot([], {}, {}, {})
+        customers, counters = load_state(tenant.live, tenant.customers, saved)
+        tenant.counts.load(saved.counts)
+        stale[name] = Stale(customers, counters)
+    return snapshot, stale
+
+
+def replay(
+    log: EventLog,
+    tenants: dict[str, Tenant],
+    make: Callable[[str], Tenant],
+    memory: IdentityMemory,
+    snapshot: Snapshot,
+    identities_known: int,
+) -> int:
+    """
+    Fold the log behind the snapshot, and remember identities behind those already known.
+
+    Returns:
+        How many events were read.
+    """
+    start = min(snapshot.position, identities_known)
+    idle_to_skip = snapshot.idle_entries
+    read = 0
+    for logged in log.read(start):
+        entry = logged.entry
+        tenant = tenants.get(entry.namespace)
+        if tenant is None:
+            tenant = tenants[entry.namespace] = make(entry.namespace)
+        if not entry.accepted:
+            if logged.first_seq == snapshot.position + 1 and idle_to_skip:
+                idle_to_skip -= 1
+            elif logged.first_seq > snapshot.position:
+                _count(tenant, entry)
+            continue
+        read += entry.accepted
+        events = accepted_events(entry)
+        times = stored_times(events, entry.received_at)
+        if logged.first_seq > identities_known:
+            keys, fingerprints = identities(tenant.seed, events, times)
+            memory.load(keys, fingerprints, logged.first_seq)
+        if logged.first_seq > snapshot.position:
+            _count(tenant, entry)
+            tenant.live.fold_stored(zip(events, times, strict=True))
+    return read
+
+
+def _count(tenant: Tenant, entry: Entry) -> None:
+    counts, verdicts = tenant.counts, entry.verdicts
+    counts.received += len(verdicts)
+    counts.accepted += verdicts.count(Verdict.ACCEPTED.value)
+    counts.duplicates += verdicts.count(Verdict.DUPLICATE.value)
+    counts.conflicts += verdicts.count(Verdict.CONFLICT.value)
+    counts.rejected += verdicts.count(Verdict.REJECTED.value)
