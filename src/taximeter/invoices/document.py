@@ -2,7 +2,8 @@
 The invoice as a document: its public JSON, its canonical bytes, its digest.
 
 Canonical JSON has sorted keys, no spaces, and UTF-8 without needless escapes. The digest covers
-it without the `digest` member itself, so anyone can check an invoice with any JSON library.
+it without `digest` and `status`, so anyone can check an invoice with any JSON library, also after
+it was paid or voided.
 """
 
 from __future__ import annotations
@@ -39,8 +40,14 @@ def digest(invoice: Invoice) -> str:
 
 
 def digest_of(document: dict[str, Any]) -> str:
-    """The digest a decoded document should carry; its own `digest` member is left out."""
-    content = {name: value for name, value in document.items() if name != "digest"}
+    """
+    The digest a decoded document should carry.
+
+    `digest` itself is left out, and `status`: an issued invoice is paid or voided later without
+    becoming another invoice.
+    """
+    left_out = ("digest", "status")
+    content = {name: value for name, value in document.items() if name not in left_out}
     return f"sha256:{sha256(_canonical(content)).hexdigest()}"
 
 

@@ -18,7 +18,7 @@ from taximeter.errors import NotFound, Refused, Rejected
 from taximeter.instants import format_instant
 from taximeter.invoices import states
 from taximeter.invoices.build import Terms, Usage, build_invoice
-from taximeter.invoices.document import canonical_bytes, parse_invoice
+from taximeter.invoices.document import canonical_bytes, digest_of, parse_invoice
 from taximeter.invoices.invoice import Invoice, Kind, Line, Status
 from taximeter.live.account import Account
 from taximeter.live.state import schedule_of
@@ -412,7 +412,8 @@ async def verify(core: Core, tenant: Tenant, invoice_id: str) -> dict[str, Any]:
         _line_verdict(line, group, groups)
         for line, (_, group), groups in zip(usage_lines, scoped, found, strict=True)
     ]
-    document_ok = canonical_bytes(invoice) == stored.document
+    document = msgspec.json.decode(stored.document)
+    document_ok = digest_of(document) == document["digest"]
     return {
         "invoice": invoice.id,
         "ok": document_ok and all(line["ok"] for line in lines),
