@@ -5,6 +5,7 @@ The HTTP server over real sockets: what hostile, slow, broken and merely unusual
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import socket
@@ -175,6 +176,9 @@ def app(request: pytest.FixtureRequest) -> Iterator[App]:
     factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
     app = App(LIMITS, factory)
     yield app
+    server = app.server
+    app.wait_for(lambda: not server._connections)
+    assert (server.buffered_bytes, server.in_flight) == (0, 0)
     app.stop()
 
 
@@ -500,6 +504,26 @@ def test_a_route_may_have_a_smaller_limit_and_the_connection_survives_it(app: Ap
         wire.send(post("/small", b"x" * 11), post("/small", b"x" * 10))
         assert code_of(wire.answer()) == "body_too_large"
         assert wire.answer()[2] == b"x" * 10
+
+
+def test_a_body_of_many_small_chunks_is_put_together(app: App) -> None:
+    with Wire(app) as wire:
+        wire.send(H + b"Transfer-Encoding: chunked\r\n\r\n" + b"2\r\nab\r\n" * 9000)
+        wire.send(b"0\r\n\r\n")
+        assert wire.answer()[2] == b"ab" * 9000
+
+
+def test_compressed_bodies_are_inflated_and_bombs_refused(app: App) -> None:
+    with Wire(app) as wire:
+        wire.send(post("/echo", gzip.compress(b"hello"), b"Content-Encoding: gzip"))
+        assert wire.answer()[2] == b"hello"
+        wire.send(post("/echo", gzip.compress(bytes(100_001)), b"Content-Encoding: gzip"))
+        assert code_of(wire.answer()) == "body_too_large"
+        wire.send(post("/echo", b"x", b"Content-Encoding: br"))
+        answer = wire.answer()
+        assert (answer[0], code_of(answer)) == (415, "unsupported_encoding")
+        wire.send(post("/small", gzip.compress(b""), b"Content-Encoding: gzip"))
+        assert code_of(wire.answer()) == "body_too_large"  # 20 bytes, before decompression
 
 
 def test_chunks_of_one_byte_may_not_weigh_without_end(app: App) -> None:

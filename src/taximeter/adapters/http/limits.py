@@ -14,7 +14,7 @@ class Limits(msgspec.Struct, frozen=True):
         max_header_bytes: Request line and headers together.
         max_headers: How many header lines.
         max_pipelined: Requests of one connection being answered at a time; more are not read.
-        max_connections: Further ones are told 503 and closed.
+        max_connections: Further ones are told 429 and closed.
         max_in_flight: Requests waiting for a handler; beyond it, 429 except for essential routes.
         max_buffered_bytes: Bodies held by all requests together; beyond it, as above.
         request_timeout_s: From the first byte of a request to its last (408).

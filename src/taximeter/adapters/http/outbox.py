@@ -110,7 +110,7 @@ class Outbox:
         assert request.route is not None
         try:
             encoding = request.raw_headers.get(b"content-encoding")
-            if encoding is not None:
+            if encoding is not None and request.body:
                 self._decompress(request, encoding.decode("latin-1"))
             return request.route.handler(request)
         except Exception as error:

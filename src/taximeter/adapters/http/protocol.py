@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._header_lines = 0
         self._request: Request | None = None
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._body_bytes = 0
         self._max_body = 0
         self._chunk_bytes = 0  # of the chunk being parsed
@@ -248,15 +248,21 @@ class Connection(asyncio.Protocol):
             self._stop(too_large(self._max_body))
         if self._server.buffered_bytes > self._limits.max_buffered_bytes:
             self._stop(Unavailable("overloaded", "Too many bodies are being received."))
-        self._body.append(part)
+        if not self._body:
+            self._body = part
+        else:
+            # Not a list of parts: chunks of two bytes would each cost an object.
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += part
 
     def on_message_complete(self) -> None:
         request = self._request
         assert request is not None
         if self._body:
-            request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            request.body = bytes(self._body)
             request.charged_bytes = self._body_bytes
-            self._body = []
+            self._body = b""
             self._body_bytes = 0
         self._reading = False
         self._request = None
@@ -367,6 +373,6 @@ class Connection(asyncio.Protocol):
     def _forget_message(self) -> None:
         self._reading = False
         self._request = None
-        self._body = []
+        self._body = b""
         self._server.buffered_bytes -= self._body_bytes
         self._body_bytes = 0
