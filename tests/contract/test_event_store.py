@@ -275,6 +275,18 @@ def test_fold_counts_the_events_between_two_positions(store: Any) -> None:
     assert store.fold(spec) == {}
 
 
+def test_answers_do_not_disturb_each_other(store: Any) -> None:
+    upto = store.append(entry([event(f"{i}", tokens=1, model="m") for i in range(20)]))
+    scope = LineScope("default", TOKENS, ("acme",), TODAY, upto, group_by=("model",))
+    next(iter(store.scan("default", upto, ["llm"])))
+    assert store.find("default", upto) is not None
+    assert store.recount([scope])[0][0].events == 20
+    assert store.find("default", 1) is not None
+    assert store.usage(usage_query(TOKENS, upto, windows=(TODAY, Period(2**59, 2**60))))
+    store.append(entry([event("more", tokens=1)]))
+    assert store.find("default", upto + 1) is not None
+
+
 def test_data_comes_back_as_it_was_decoded(store: Any) -> None:
     data = {"n": Decimal("1.25"), "big": 10**30, "deep": {"x": [1, {"y": None}]}, "t": "é😀\n"}
     upto = store.append(entry([event("a", **data)]))

@@ -262,26 +262,34 @@ class ColumnarStore:
         if self._files:
             parts.insert(0, f"SELECT * FROM {_reading(self._files)}")
         self._db.execute(f"CREATE OR REPLACE VIEW events AS {' UNION ALL BY NAME '.join(parts)}")
-        self._columns = {row[0] for row in self._db.execute("DESCRIBE events").fetchall()}
+        described = self._db.execute("DESCRIBE events").fetchall()
+        self._relation = sql.Relation({row[0] for row in described}, self._holds_nested)
+
+    def _holds_nested(self, column: str) -> bool:
+        """Nearly free: files know the least and the greatest leaf of each part of a column."""
+        found = self._db.execute(
+            f"""SELECT 1 FROM events WHERE "{column}" IN ('{{', '[') LIMIT 1"""
+        ).fetchall()
+        return bool(found)
 
     # --- answers ------------------------------------------------------------------------------
 
     def usage(self, query: UsageQuery) -> list[UsageRow]:
-        return self._answer(query.upto, lambda: usage(self._db, self._columns, query))
+        return self._answer(query.upto, lambda: usage(self._db, self._relation, query))
 
     def recount(self, scopes: Sequence[LineScope]) -> list[list[Recount]]:
         upto = max((scope.upto for scope in scopes), default=0)
-        return self._answer(upto, lambda: recount(self._db, self._columns, scopes))
+        return self._answer(upto, lambda: recount(self._db, self._relation, scopes))
 
     def events(self, query: EventsQuery) -> list[StoredEvent]:
-        return self._answer(query.upto, lambda: list_events(self._db, query))
+        return self._answer(query.upto, lambda: list_events(self._db, self._sources(), query))
 
     def line_events(
         self, scope: LineScope, group: tuple[str | None, ...], after: int, limit: int
     ) -> list[StoredEvent]:
         return self._answer(
             scope.upto,
-            lambda: line_events(self._db, self._columns, scope, group, after, limit),
+            lambda: line_events(self._db, self._relation, scope, group, after, limit),
         )
 
     def find(self, namespace: str, seq: int) -> StoredEvent | None:
@@ -310,6 +318,12 @@ class ColumnarStore:
             after=spec.after,
         )
         return refold(spec, ((stored.event, stored.time) for stored in events))
+
+    def _sources(self) -> Iterator[str]:
+        """The relations behind `events`, newest first."""
+        yield "tail"
+        for file in reversed(self._files):
+            yield _reading([file])
 
     def _source_of(self, seq: int) -> str:
         """The one file that can hold a seq, or the tail."""

@@ -4,13 +4,15 @@ Events themselves: lists, the events of a line, one by its seq, all for a fold.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import duckdb
 
 from taximeter.adapters.store.rows import EVENT_COLUMNS, stored_event
 from taximeter.adapters.store.sql import (
+    NO_LEAVES,
+    Relation,
     Statement,
     dimension_columns,
     meter_conditions,
@@ -23,9 +25,17 @@ _FETCH_ROWS: Final = 10_000
 _COLUMNS: Final = ", ".join(f'"{name}"' for name in EVENT_COLUMNS)
 
 
-def list_events(db: duckdb.DuckDBPyConnection, query: EventsQuery) -> list[StoredEvent]:
-    """Newest first."""
-    statement = Statement(())
+def list_events(
+    db: duckdb.DuckDBPyConnection, sources: Iterable[str], query: EventsQuery
+) -> list[StoredEvent]:
+    """
+    Newest first.
+
+    Args:
+        sources: Relations that together hold all events, each newer than the ones behind it: most
+            pages come from the first.
+    """
+    statement = Statement(NO_LEAVES)
     last = query.upto if query.before is None else min(query.upto, query.before - 1)
     conditions = [
         f"namespace = {statement.bind(query.namespace)}",
@@ -39,17 +49,23 @@ def list_events(db: duckdb.DuckDBPyConnection, query: EventsQuery) -> list[Store
         conditions.append(f'"time" >= {statement.bind(query.start)}')
     if query.end is not None:
         conditions.append(f'"time" < {statement.bind(query.end)}')
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(conditions)} "
-        f"ORDER BY seq DESC LIMIT {statement.bind(query.limit)}",
-        statement.parameters,
-    ).fetchall()
-    return list(map(stored_event, rows))
+    found: list[StoredEvent] = []
+    limit = statement.bind(query.limit)
+    for source in sources:
+        rows = db.execute(
+            f"SELECT {_COLUMNS} FROM {source} WHERE {' AND '.join(conditions)} "
+            f"ORDER BY seq DESC LIMIT {limit}",
+            statement.parameters,
+        ).fetchall()
+        found += map(stored_event, rows[: query.limit - len(found)])
+        if len(found) == query.limit:
+            break
+    return found
 
 
 def line_events(
     db: duckdb.DuckDBPyConnection,
-    columns: Collection[str],
+    relation: Relation,
     scope: LineScope,
     group: tuple[str | None, ...],
     after: int,
@@ -62,7 +78,7 @@ def line_events(
         Rejected: `invalid_parameter` for an unknown dimension, `invalid_filter`.
     """
     assert len(group) == len(scope.group_by), (group, scope.group_by)
-    statement = Statement(columns)
+    statement = Statement(relation)
     dimensions = dimension_columns(statement, scope.meter, scope.group_by)
     conditions = [
         f"namespace = {statement.bind(scope.namespace)}",
@@ -95,11 +111,11 @@ def find(
     Args:
         source: The relation that holds it, if any does.
     """
-    row = db.execute(
+    rows = db.execute(
         f"SELECT {_COLUMNS} FROM {source} WHERE seq = $seq AND namespace = $namespace",
         {"seq": seq, "namespace": namespace},
-    ).fetchone()
-    return None if row is None else stored_event(row)
+    ).fetchall()
+    return stored_event(rows[0]) if rows else None
 
 
 def scan(
@@ -114,7 +130,7 @@ def scan(
     """All events of these types (and subjects) in any order; other queries may run meanwhile."""
     if not types or subjects == ():
         return
-    statement = Statement(())
+    statement = Statement(NO_LEAVES)
     conditions = [
         f"namespace = {statement.bind(namespace)}",
         f"seq > {statement.bind(after)}",

@@ -8,7 +8,7 @@ thousand.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
@@ -17,13 +17,14 @@ import duckdb
 import numpy as np
 
 from taximeter.adapters.store.sql import (
+    Relation,
     Statement,
-    aggregate_column,
+    aggregated,
     dimension_columns,
+    finished,
     meter_conditions,
     value_column,
 )
-from taximeter.adapters.store.usage import finished
 from taximeter.invoices.lineage import leaf_bytes, merkle_digest
 from taximeter.ports import LineScope, Recount
 
@@ -33,7 +34,7 @@ _FETCH_ROWS: Final = 50_000
 
 
 def recount(
-    db: duckdb.DuckDBPyConnection, columns: Collection[str], scopes: Sequence[LineScope]
+    db: duckdb.DuckDBPyConnection, relation: Relation, scopes: Sequence[LineScope]
 ) -> list[list[Recount]]:
     """
     One list per scope, ordered by group (None last).
@@ -43,7 +44,7 @@ def recount(
     """
     found: list[list[Recount]] = [[] for _ in scopes]
     for alike in _alike(scopes):
-        for (index, *group), counted in _counted(db, columns, scopes, alike):
+        for (index, *group), counted in _counted(db, relation, scopes, alike):
             found[index].append(Recount(tuple(group), *counted))
     nothing = Recount((), 0, 0, merkle_digest(()))
     return [
@@ -66,7 +67,7 @@ def _alike(scopes: Sequence[LineScope]) -> list[list[int]]:
 
 def _counted(
     db: duckdb.DuckDBPyConnection,
-    columns: Collection[str],
+    relation: Relation,
     scopes: Sequence[LineScope],
     alike: Sequence[int],
 ) -> Iterator[tuple[Place, tuple[int, int, str]]]:
@@ -74,30 +75,35 @@ def _counted(
     aggregation = scopes[alike[0]].meter.aggregation
     names = ["scope", *(f"g{i}" for i in range(len(scopes[alike[0]].group_by)))]
     place = ", ".join(names)
-    db.register("scopes", _scope_table(scopes, alike))
+    cursor = db.cursor()  # its own, for it may be given up before its last row is read
     try:
-        events, parameters = _events_of(columns, scopes[alike[0]], scopes, alike)
-        totals = db.execute(
-            f"SELECT {place}, {aggregate_column(aggregation)}, count(*) FROM ({events}) "
-            f"GROUP BY {place} ORDER BY {place}",
+        cursor.register("scopes", _scope_table(scopes, alike))
+        events, parameters = _events_of(relation, scopes[alike[0]], scopes, alike)
+        totals = aggregated(
+            cursor,
+            lambda aggregate: (
+                f"SELECT {place}, {aggregate}, count(*) FROM ({events}) "
+                f"GROUP BY {place} ORDER BY {place}"
+            ),
             parameters,
-        ).fetchall()
-        db.execute(
+            aggregation,
+        )
+        cursor.execute(
             f"SELECT {place}, seq, id, source, type, subject, time, coalesce(data, 'null') "
             f"FROM ({events}) ORDER BY {place}, seq",
             parameters,
         )
-        leaves = groupby(_fetched(db), key=itemgetter(slice(0, len(names))))
+        leaves = groupby(_fetched(cursor), key=itemgetter(slice(0, len(names))))
         for total, (at, rows) in zip(totals, leaves, strict=True):
             assert tuple(total[:-2]) == at, "both statements order alike"
             digest = merkle_digest(leaf_bytes(*row[len(names) :]) for row in rows)
             yield at, (finished(aggregation, total[-2], total[-1]), total[-1], digest)
     finally:
-        db.unregister("scopes")
+        cursor.close()
 
 
-def _fetched(db: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    while rows := db.fetchmany(_FETCH_ROWS):
+def _fetched(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    while rows := cursor.fetchmany(_FETCH_ROWS):
         yield from rows
 
 
@@ -120,13 +126,13 @@ def _scope_table(scopes: Sequence[LineScope], alike: Sequence[int]) -> dict[str,
 
 
 def _events_of(
-    columns: Collection[str],
+    relation: Relation,
     example: LineScope,
     scopes: Sequence[LineScope],
     alike: Sequence[int],
 ) -> tuple[str, dict[str, Any]]:
     """The counted events of all these scopes, with `scope`, groups and `value`."""
-    statement = Statement(columns)
+    statement = Statement(relation)
     dimensions = dimension_columns(statement, example.meter, example.group_by)
     groups = "".join(f", {text} AS g{i}" for i, text in enumerate(dimensions))
     conditions = [

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import duckdb
 import msgspec
 
 from taximeter.adapters.store.leaves import column_name, leaf
 from taximeter.errors import Rejected
+from taximeter.meters.aggregate import mean_pico
 from taximeter.meters.definition import Aggregation, Meter, check_dimension
 from taximeter.meters.filters import (
     And,
@@ -30,7 +32,7 @@ from taximeter.meters.filters import (
 )
 from taximeter.meters.paths import ATTRIBUTES, path_problem, segments
 from taximeter.meters.values import canonical_text
-from taximeter.quantities import FRACTION_DIGITS, exact_pico
+from taximeter.quantities import E12, FRACTION_DIGITS, exact_pico
 
 _QUANTITY: Final = "DECIMAL(38, 12)"
 
@@ -38,22 +40,33 @@ _QUANTITY: Final = "DECIMAL(38, 12)"
 _IS_STRING: Final = "{0} < '#'"
 _IS_NUMBER: Final = "({0} >= '-' AND {0} < ':')"
 _IS_OUTSIDE: Final = "({0} >= '#' AND {0} < '$')"
-_IS_NESTED: Final = "{0} IN ('{{', '[')"
 
 # A numeric string in the spelling nearly all have; the few others go through Python.
 _PLAIN_STRING: Final = r'"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,12})?'
 
 
+class Relation(NamedTuple):
+    """
+    What a statement reads.
+
+    Attributes:
+        columns: Names of its columns; a path without one is NULL everywhere.
+        holds_nested: Whether a column holds an object or an array anywhere. Only then the whole
+            `data` has to be read for their text.
+    """
+
+    columns: Collection[str]
+    holds_nested: Callable[[str], bool]
+
+
+NO_LEAVES: Final = Relation((), lambda _: False)
+
+
 class Statement:
-    """
-    The parameters of one SQL statement, and the expressions over one relation's columns.
+    """The parameters of one SQL statement, and the expressions over one relation's columns."""
 
-    Args:
-        columns: Names of the columns the relation has; a path without one is NULL everywhere.
-    """
-
-    def __init__(self, columns: Collection[str]) -> None:
-        self._columns = columns
+    def __init__(self, relation: Relation) -> None:
+        self._relation = relation
         self.parameters: dict[str, Any] = {}
 
     def bind(self, value: Any) -> str:
@@ -68,8 +81,8 @@ class Statement:
         if path in ATTRIBUTES:
             return f"""('"' || "{path}")"""
         name = column_name(path)
-        found = [f'"{name}"'] if name in self._columns else []
-        if "rest" in self._columns:
+        found = [f'"{name}"'] if name in self._relation.columns else []
+        if "rest" in self._relation.columns:
             found.append(f"rest[{self.bind(name)}]")
         return f"coalesce({', '.join(found)})" if found else "NULL::VARCHAR"
 
@@ -78,17 +91,23 @@ class Statement:
         if path in ATTRIBUTES:
             return f'"{path}"'
         text = self.leaf(path)
-        return (
-            f"CASE WHEN {text} < '$' THEN substr({text}, 2) "
-            f"WHEN {_IS_NESTED.format(text)} THEN {self._nested(path)} ELSE {text} END"
-        )
+        plain = f"CASE WHEN {text} < '$' THEN substr({text}, 2) ELSE {text} END"
+        return self._or_nested(path, plain)
 
     def distinct(self, path: str) -> str:
         """Equal exactly where `values.canonical_text` is; NULL for nothing."""
-        text = self.leaf(path)
-        if path in ATTRIBUTES:
-            return text
-        return f"CASE WHEN {_IS_NESTED.format(text)} THEN {self._nested(path)} ELSE {text} END"
+        return self._or_nested(path, self.leaf(path))
+
+    def _or_nested(self, path: str, otherwise: str) -> str:
+        """The canonical text of an object or array, whose leaf is only a mark."""
+        if path in ATTRIBUTES or not self._may_be_nested(path):
+            return otherwise
+        nested = f"canonical_at(data, {self.bind(path)})"
+        return f"CASE WHEN {self.leaf(path)} IN ('{{', '[') THEN {nested} ELSE {otherwise} END"
+
+    def _may_be_nested(self, path: str) -> bool:
+        columns, name = self._relation.columns, column_name(path)
+        return "rest" in columns or (name in columns and self._relation.holds_nested(name))
 
     def quantity(self, path: str) -> str:
         """The value at a path as a quantity (K18); NULL where there is none."""
@@ -140,9 +159,6 @@ class Statement:
             f"WHEN {_IS_OUTSIDE.format(text)} THEN {slowly} END, false)"
         )
 
-    def _nested(self, path: str) -> str:
-        return f"canonical_at(data, {self.bind(path)})"
-
 
 # --- meters -----------------------------------------------------------------------------------
 
@@ -179,17 +195,20 @@ def value_column(statement: Statement, meter: Meter) -> str:
     return statement.quantity(meter.value)
 
 
-def aggregate_column(aggregation: Aggregation) -> str:
+def aggregate_column(aggregation: Aggregation, *, wide: bool = False) -> str:
     """
     The aggregate of a column `value`, beside `time` and `id`.
 
-    Sums come as a pair, whole units and the rest: a single DECIMAL could overflow.
+    Args:
+        wide: Sum whole units and the rest apart, which is slower and cannot overflow.
     """
     match aggregation:
         case Aggregation.COUNT:
             return "0"
-        case Aggregation.SUM | Aggregation.AVG:
+        case Aggregation.SUM | Aggregation.AVG if wide:
             return "row(sum(trunc(value)::HUGEINT), sum(value - trunc(value)))"
+        case Aggregation.SUM | Aggregation.AVG:
+            return "sum(value)"
         case Aggregation.UNIQUE:
             return "count(DISTINCT value)"
         case Aggregation.LAST:
@@ -198,6 +217,54 @@ def aggregate_column(aggregation: Aggregation) -> str:
             return "min(value)"
         case Aggregation.MAX:
             return "max(value)"
+
+
+def aggregated(
+    db: duckdb.DuckDBPyConnection,
+    text: Callable[[str], str],
+    parameters: dict[str, Any],
+    aggregation: Aggregation,
+) -> list[tuple[Any, ...]]:
+    """
+    Run a statement with an aggregate in it.
+
+    Args:
+        text: Gives the statement for an aggregate.
+    """
+    try:
+        return db.execute(text(aggregate_column(aggregation)), parameters).fetchall()
+    except duckdb.OutOfRangeException:  # a sum of more than 38 digits
+        wide = aggregate_column(aggregation, wide=True)
+        return db.execute(text(wide), parameters).fetchall()
+
+
+def finished(aggregation: Aggregation, state: Any, events: int) -> int:
+    """The quantity in pico of what an aggregate gave."""
+    match aggregation:
+        case Aggregation.COUNT:
+            return events * E12
+        case Aggregation.UNIQUE:
+            return int(state) * E12
+        case Aggregation.SUM:
+            return _total(state)
+        case Aggregation.AVG:
+            return mean_pico(_total(state), events)
+        case Aggregation.LAST:
+            return pico_of(_members(state)[2])
+        case _:
+            return pico_of(state)
+
+
+def _total(state: Any) -> int:
+    if isinstance(state, Decimal):
+        return pico_of(state)
+    whole, rest = _members(state)
+    return int(whole) * E12 + pico_of(rest)
+
+
+def _members(row: Any) -> tuple[Any, ...]:
+    """Of a DuckDB row, which comes as a tuple or, if its members have names, as a dict."""
+    return tuple(row.values()) if isinstance(row, dict) else tuple(row)
 
 
 def pico_of(quantity: Decimal) -> int:

@@ -4,31 +4,26 @@ Usage: one meter over explicit windows, exact.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import duckdb
 import numpy as np
 
 from taximeter.adapters.store.sql import (
+    Relation,
     Statement,
-    aggregate_column,
+    aggregated,
     dimension_columns,
+    finished,
     meter_conditions,
-    pico_of,
     value_column,
 )
-from taximeter.meters.aggregate import mean_pico
-from taximeter.meters.definition import Aggregation
 from taximeter.periods import Period
 from taximeter.ports import UsageQuery, UsageRow
-from taximeter.quantities import E12
 
 
-def usage(
-    db: duckdb.DuckDBPyConnection, columns: Collection[str], query: UsageQuery
-) -> list[UsageRow]:
+def usage(db: duckdb.DuckDBPyConnection, relation: Relation, query: UsageQuery) -> list[UsageRow]:
     """
     Rows ordered by window, then group (None last).
 
@@ -36,7 +31,7 @@ def usage(
         Rejected: `invalid_parameter` for an unknown dimension, `invalid_filter`.
     """
     windows = [w for w in query.windows if w.start < w.end]
-    statement = Statement(columns)
+    statement = Statement(relation)
     dimensions = dimension_columns(statement, query.meter, query.group_by)
     conditions = [
         f"namespace = {statement.bind(query.namespace)}",
@@ -52,21 +47,23 @@ def usage(
     if query.subjects is not None:
         conditions.append(one_of(statement, "subject", query.subjects))
     names = [f"g{index}" for index in range(len(dimensions))]
+    place = ", ".join(["win", *names])
     selected = [f"{text} AS {name}" for text, name in zip(dimensions, names, strict=True)]
     value = value_column(statement, query.meter)
     with _buckets(db, query.windows) as (joined, window):
-        text = f"""
-            SELECT {", ".join(["win", *names])},
-                   {aggregate_column(query.meter.aggregation)}, count(*)
-            FROM (SELECT {", ".join([f"{window} AS win", *selected])},
-                         {value} AS value, "time", id
-                  FROM events {joined}
-                  WHERE {" AND ".join(conditions)})
-            WHERE value IS NOT NULL
-            GROUP BY {", ".join(["win", *names])}
-            ORDER BY {", ".join(["win", *names])}
+        counted = f"""
+            SELECT {", ".join([f"{window} AS win", *selected])}, {value} AS value, "time", id
+            FROM events {joined} WHERE {" AND ".join(conditions)}
         """
-        rows = db.execute(text, statement.parameters).fetchall()
+        rows = aggregated(
+            db,
+            lambda aggregate: (
+                f"SELECT {place}, {aggregate}, count(*) FROM ({counted}) "
+                f"WHERE value IS NOT NULL GROUP BY {place} ORDER BY {place}"
+            ),
+            statement.parameters,
+            query.meter.aggregation,
+        )
     return [
         UsageRow(
             window=row[0],
@@ -76,32 +73,6 @@ def usage(
         )
         for row in rows
     ]
-
-
-def finished(aggregation: Aggregation, state: Any, events: int) -> int:
-    """The quantity in pico of what `sql.aggregate_column` gave."""
-    match aggregation:
-        case Aggregation.COUNT:
-            return events * E12
-        case Aggregation.UNIQUE:
-            return int(state) * E12
-        case Aggregation.SUM:
-            return _total(state)
-        case Aggregation.AVG:
-            return mean_pico(_total(state), events)
-        case Aggregation.LAST:
-            return pico_of(_members(state)[2])
-        case _:
-            return pico_of(state)
-
-
-def _total(state: Any) -> int:
-    whole, rest = _members(state)
-    return int(whole) * E12 + pico_of(rest)
-
-
-def _members(row: Any) -> Sequence[Any]:
-    return tuple(row.values()) if isinstance(row, dict) else row
 
 
 def one_of(statement: Statement, column: str, values: Sequence[str]) -> str:
