@@ -202,9 +202,12 @@ class Node:
             dev_namespace=DEFAULT_NAMESPACE if settings.dev else None,
         )
         surroundings = Surroundings(self.core, authenticator, self.log, self.keeper, settings)
-        idempotency = Idempotency(surroundings, self.clock.now)
-        routes = [idempotency.cover(route) for route in all_routes(surroundings)]
-        self.server = Server(routes, authenticator, observe=self._observe)
+        self.server = Server(
+            all_routes(surroundings),
+            authenticator,
+            idempotency=Idempotency(self._books, self.clock.now, self.core.books.run),
+            observe=self._observe,
+        )
         self.port = await self.server.start(settings.host, settings.port)
         gc.collect()
         gc.freeze()

@@ -14,11 +14,7 @@ from typing import Any
 
 import msgspec
 
-from taximeter.instants import format_instant
-
-SECOND = 1_000_000
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
+from taximeter.instants import HOUR, format_instant
 
 CATALOG_YAML = """\
 # The catalogue of Lumen, a sample company. Apply a file like this with `taximeter apply`.

@@ -28,10 +28,10 @@ _NOT_FINAL: Final = frozenset({401, 403, 408, 413, 429})
 
 
 class ReplyStore(Protocol):
-    """Where first answers are kept, durably."""
+    """Where first answers are kept, durably; `ports.Books` is one."""
 
-    async def reply(self, namespace: str, key: str) -> StoredReply | None: ...
-    async def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None: ...
+    def reply(self, namespace: str, key: str) -> StoredReply | None: ...
+    def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None: ...
 
 
 class Idempotency:

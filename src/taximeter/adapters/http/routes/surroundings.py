@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from taximeter.adapters.http.auth import Authenticator
 from taximeter.adapters.http.messages import Request
 from taximeter.instants import parse_instant
-from taximeter.ports import StoredReply
 from taximeter.services.core import Core
 from taximeter.services.gate import Answers
 from taximeter.services.tenant import Tenant
@@ -52,15 +51,6 @@ class Surroundings:
     async def books(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call the books by the name of a method."""
         return await self.core.books.run(getattr(self.core.books.books, name), *args, **kwargs)
-
-    # --- first answers to idempotency keys ---
-
-    async def reply(self, namespace: str, key: str) -> StoredReply | None:
-        found: StoredReply | None = await self.books("reply", namespace, key)
-        return found
-
-    async def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None:
-        await self.books("add_reply", namespace, key, reply)
 
 
 def instant(text: str | None, default: int) -> int:
