@@ -81,3 +81,23 @@ def test_nothing_acknowledged_is_lost_and_the_log_always_starts(tmp_path, part):
         if log is not None:
             disk.left = 10**9
             log.close()
+
+
+def test_what_a_restart_found_is_still_there_after_a_power_failure(tmp_path):
+    """Of a frame that was written but not synced when the process was killed."""
+    disk = FailingSupply(10**9)
+    log = open_log(tmp_path / "log", disk)
+    log.append([entry(1)])
+    disk.left = 1  # the write of the frame passes, its sync does not
+    with pytest.raises(PowerFails):
+        log.append([entry(2)])
+    disk.left = 10**9
+    log.close()
+
+    restarted = open_log(tmp_path / "log", disk)
+    assert contents(restarted) == [entry(1), entry(2)]
+    disk.after_power_failure(tmp_path / "after", random.Random(1))
+    restarted.close()
+    survivor = open_log(tmp_path / "after")
+    assert contents(survivor) == [entry(1), entry(2)]
+    survivor.close()

@@ -7,8 +7,8 @@ import threading
 import pytest
 from tests.crash.log_faults import UnsyncedDisk, contents, entry, memory_directory, open_log
 
-from taximeter.adapters.log import LogReader, SegmentLog, verify
-from taximeter.adapters.log.layout import MAX_FRAME_BYTES, frame_bytes
+from taximeter.adapters.log import LogReader, SegmentLog, segment_log, verify
+from taximeter.adapters.log.layout import frame_bytes
 from taximeter.adapters.log.segment_log import FIRST_SEGMENT_BYTES
 from taximeter.errors import Refused, Unavailable
 from taximeter.events.entry import Entry, encode_entry
@@ -91,13 +91,11 @@ def test_a_frame_larger_than_a_segment_fits(directory):
     log.close()
 
 
-def test_a_frame_beyond_the_limit_is_the_callers_mistake(directory):
+def test_a_frame_beyond_the_limit_is_the_callers_mistake(directory, monkeypatch):
+    monkeypatch.setattr(segment_log, "MAX_FRAME_BYTES", frame_bytes([encode_entry(entry(1))]))
     log = open_log(directory)
-    body = bytes(MAX_FRAME_BYTES // 2)
-    half = Entry("default", 0, Format.ARRAY, b"\0", body)
-    assert frame_bytes([encode_entry(half)] * 2) > MAX_FRAME_BYTES
     with pytest.raises(ValueError, match="at most"):
-        log.append([half, half])
+        log.append([entry(1), entry(2)])
     assert log.append([entry(1)]) == 1
     log.close()
 
@@ -174,6 +172,18 @@ def test_reading_on_does_not_start_over(directory):
     reads.clear()
     assert [logged.first_seq for logged in reader.read(350, 351)] == [351]
     assert min(offset for offset in reads if offset) > 2_400_000
+    log.close()
+
+
+def test_going_back_finds_every_entry_wherever_the_index_points(directory):
+    log = open_log(directory, segment_bytes=8 * 1024 * 1024)
+    for number in range(60):
+        log.append([entry(number, accepted=1 + number % 2, size=100_000)])
+    reader = LogReader(directory)
+    everything = list(reader.read(0, log.position))
+    for logged in reversed(everything):
+        last = logged.first_seq + logged.entry.accepted - 1
+        assert list(reader.read(last - 1, last)) == [logged]
     log.close()
 
 

@@ -29,7 +29,7 @@ from zlib import crc32
 VERSION: Final = 1
 GENESIS: Final = bytes(32)  # the chain before the first frame
 SEGMENT_HEADER_BYTES: Final = 512  # one sector, so that no append ever rewrites it
-MAX_FRAME_BYTES: Final = 128 * 1024 * 1024
+MAX_FRAME_BYTES: Final = 256 * 1024 * 1024
 
 # 0xFF never occurs in UTF-8, so searching for the magic does not stop at every body.
 FRAME_MAGIC: Final = b"\xffTXF"
