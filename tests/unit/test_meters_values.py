@@ -20,6 +20,7 @@ from taximeter.meters.values import canonical_text, dimension_value, number_text
         (Decimal("1E+3"), "1000"),
         (Decimal("-12.50"), "-12.5"),
         (Decimal("0.001"), "0.001"),
+        (Decimal("0.50"), "0.5"),
         (Decimal("1E-38"), "0." + "0" * 37 + "1"),
         (Decimal("1E-39"), "1e-39"),
         (10**37, "1" + "0" * 37),
