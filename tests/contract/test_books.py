@@ -477,6 +477,30 @@ def test_a_second_opener_waits_a_bounded_time_and_then_says_who_is_in_the_way(op
     two.put_setting(NS, "a", "1")
 
 
+def test_two_writers_at_the_same_time_share_one_gapless_series(open_books: Opener, tmp_path: Path):
+    with_subscription(open_books())
+    found: list[str | None] = []
+
+    def issue_some(name: str) -> None:
+        books = SqliteBooks(tmp_path / "books.db")
+        for n in range(20):
+            draft = invoice(
+                f"{name}{n}", period_start=AT + 2 * n + (name == "a"), period_end=AT + 99
+            )
+            books.add_invoice(draft, audit())
+            found.append(
+                books.issue_invoice(NS, draft.id, "draft", numbered(draft), audit()).number
+            )
+        books.close()
+
+    threads = [threading.Thread(target=issue_some, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, found)) == [f"INV-{n:06}" for n in range(1, 41)]
+
+
 def test_use_from_two_threads_at_once_is_noticed_and_changes_nothing(books: Books):
     with_subscription(books)
     books.add_invoice(invoice(), audit())
@@ -578,6 +602,34 @@ def test_a_damaged_page_is_found(open_books: Opener, tmp_path: Path):
     except Damaged:
         found = ["on opening"]
     assert found
+
+
+def test_after_a_failed_sync_nothing_more_is_written_but_reads_go_on(books: SqliteBooks):
+    class FailingDisk:
+        """The connection, but its COMMIT meets an I/O error."""
+
+        def __init__(self, inner: sqlite3.Connection) -> None:
+            self.inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+        def execute(self, statement: str, *values: Any) -> Any:
+            if statement == "COMMIT":
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+                raise error
+            return self.inner.execute(statement, *values)
+
+    books.put_setting(NS, "a", "1")
+    sound = books._connection._sqlite
+    books._connection._sqlite = FailingDisk(sound)  # type: ignore[assignment]
+    for disk in (books._connection._sqlite, sound):
+        books._connection._sqlite = disk
+        with pytest.raises(Unavailable) as caught:
+            books.put_setting(NS, "a", "2")
+        assert caught.value.code == "storage_failed"
+    assert books.setting(NS, "a") == "1"
 
 
 def test_commits_are_synced_in_full(books: SqliteBooks):

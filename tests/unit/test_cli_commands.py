@@ -302,6 +302,15 @@ def test_close_lists_the_new_drafts(stub: Stub, capsys: Capture):
     assert [asked.json() for asked in stub.asked] == [{"as_of": "2026-11-01T00:00:00Z"}, {}]
 
 
+def test_a_refusal_of_the_server_exits_1_and_a_wrong_request_2(stub: Stub, capsys: Capture):
+    stub.routes["POST", "/v1/close"] = [
+        problem(409, "period_open", detail="Not yet."),
+        problem(422, "invalid_parameter", detail="No."),
+    ]
+    assert main(["close"]) == 1
+    assert main(["close"]) == 2
+
+
 # --- keys, tail, doctor -------------------------------------------------------------------------
 
 
@@ -342,17 +351,23 @@ def test_tail_prints_events_with_their_verdicts(stub: Stub, capsys: Capture):
     assert stub.asked[0].query == {"type": "llm.request"}
 
 
-def test_doctor_finds_a_server_that_is_not_ready(stub: Stub, capsys: Capture):
+def test_doctor_finds_a_server_that_is_not_ready_or_does_not_add_up(stub: Stub, capsys: Capture):
     from taximeter import __version__
+
+    def status(received: int) -> Answer:
+        verdicts = {"accepted": 2, "duplicates": 1, "conflicts": 0, "rejected": 0}
+        return Answer(body={"version": __version__, "events": {"received": received, **verdicts}})
 
     stub.routes["GET", "/healthz"] = Answer(body={"status": "ok"})
     stub.routes["GET", "/readyz"] = problem(503, "rebuilding", detail="Folding.")
-    stub.routes["GET", "/v1/status"] = Answer(body={"version": __version__, "position": "0:3"})
+    stub.routes["GET", "/v1/status"] = status(received=4)
     assert main(["doctor", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    states = {check["check"]: check["state"] for check in found["checks"]}
-    assert states == {"server": "ok", "clock": "ok", "ready": "failed", "status": "ok"}
+    assert {check["check"]: check["state"] for check in found["checks"]} == {
+        "server": "ok", "clock": "ok", "ready": "failed", "version": "ok", "accounting": "failed",
+    }  # fmt: skip
     stub.routes["GET", "/readyz"] = Answer(body={"status": "ready"})
+    stub.routes["GET", "/v1/status"] = status(received=3)
     assert main(["doctor"]) == 0
 
 

@@ -220,6 +220,7 @@ def test_a_bookmark_of_an_emptied_server_is_not_believed(
     events.clear()
     stub.routes["POST", "/v1/events"] = ingest_double(events)
     assert counts(run(capsys, "a.jsonl")[1]) == (50, 50, 0, 0, 0)
+    assert len(events) == 50
 
 
 def test_from_start_and_another_content_ignore_the_bookmark(

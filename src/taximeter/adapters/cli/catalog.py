@@ -112,7 +112,9 @@ def _show(changes: list[Any]) -> None:
         both = (change.get("before"), change.get("after"))
         values = " -> ".join(_value(value) for value in both if value is not None)
         recounted = "  (its history is counted anew)" if change.get("refolds") else ""
-        out.print(Text(f"{sign} {change['path']}  {values}{recounted}", style=colour))
+        out.print(
+            Text(f"{sign} {change['path']}  {values}{recounted}", style=colour), soft_wrap=True
+        )
 
 
 def _value(value: Any) -> str:

@@ -105,7 +105,7 @@ def console() -> Console:
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
-    return Console(width=width, highlight=False, soft_wrap=False)
+    return Console(width=width, highlight=False)
 
 
 def notice(text: str) -> None:

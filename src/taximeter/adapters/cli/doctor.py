@@ -24,6 +24,7 @@ HERE = Server()
 CLOCK_SKEW_S = 5
 FREE_BYTES = 2 * 2**30
 FREE_SHARE = 0.05
+VERDICTS = ("accepted", "duplicates", "conflicts", "rejected")
 
 _MARKS = {"ok": "[green]ok[/]  ", "warning": "[yellow]warn[/]", "failed": "[red]FAIL[/]"}
 
@@ -62,7 +63,8 @@ def _online(client: Client) -> Iterator[Finding]:
     yield Finding("server", "ok", f"answers at {client.url}")
     yield _clock(answer.headers.get("date"))
     yield _look("ready", lambda: _ready(client))
-    yield _look("status", lambda: _status(client))
+    yield _look("version", lambda: _version(client))
+    yield _look("accounting", lambda: _accounting(client))
 
 
 def _look(check: str, look: Callable[[], Finding]) -> Finding:
@@ -77,12 +79,23 @@ def _ready(client: Client) -> Finding:
     return Finding("ready", "ok", "takes and answers everything")
 
 
-def _status(client: Client) -> Finding:
-    status = client.get("/v1/status")
-    version = str(status.get("version"))
+def _version(client: Client) -> Finding:
+    version = str(client.get("/v1/status")["version"])
     if version != __version__:
-        return Finding("status", "warning", f"server {version}, this command line {__version__}")
-    return Finding("status", "ok", f"version {version}, position {status.get('position', '?')}")
+        return Finding("version", "warning", f"server {version}, this command line {__version__}")
+    return Finding("version", "ok", version)
+
+
+def _accounting(client: Client) -> Finding:
+    """The identity that must always hold: nothing received is unaccounted for."""
+    events = client.get("/v1/status")["events"]
+    parts = [f"{events[name]} {name}" for name in VERDICTS]
+    total = sum(events[name] for name in VERDICTS)
+    if total == events["received"]:
+        return Finding("accounting", "ok", f"{' + '.join(parts)} = {total} received")
+    return Finding(
+        "accounting", "failed", f"{' + '.join(parts)} is not {events['received']} received"
+    )
 
 
 def _clock(date: str | None) -> Finding:

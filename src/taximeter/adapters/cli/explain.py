@@ -120,7 +120,7 @@ def _event_text(item: dict[str, Any]) -> str:
     event = item.get("event") or item
     data = " ".join(f"{name}={value}" for name, value in (event.get("data") or {}).items())
     when = plain_time(item.get("time") or event.get("time"))
-    return escape(f"{item.get('seq', '')} {when} {event.get('id')} {data}")
+    return escape(f"{item.get('position') or item.get('seq', '')} {when} {event.get('id')} {data}")
 
 
 def _verdict(report: dict[str, Any]) -> str:

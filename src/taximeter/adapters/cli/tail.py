@@ -52,7 +52,8 @@ def tail(
                 if server.json:
                     print(message.data, flush=True)
                 else:
-                    out.print(Text.assemble(*_line(msgspec.json.decode(message.data))))
+                    line = Text.assemble(*_line(msgspec.json.decode(message.data)))
+                    out.print(line, soft_wrap=True)
                 seen += 1
                 if seen == count:
                     return 0

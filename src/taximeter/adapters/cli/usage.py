@@ -91,7 +91,7 @@ def _midnight(day: date, tz: str) -> str:
 def _show(answer: dict[str, Any], total: dict[str, Any], groups: list[str]) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{answer['meter']} by {answer['window']}", show_footer=True)
+    table = Table(show_footer=True)
     table.add_column("from", footer="total")
     for name in groups:
         table.add_column(name)
@@ -101,6 +101,7 @@ def _show(answer: dict[str, Any], total: dict[str, Any], groups: list[str]) -> N
         values = [str((item.get("group") or {}).get(name, "-")) for name in groups]
         table.add_row(plain_time(item["start"]), *values, item["value"])
     out = console()
+    out.print(f"{answer['meter']} by {answer['window']}", markup=False)
     out.print(table)
     as_of = answer.get("as_of") or {}
     out.print(f"as of position {as_of.get('position')}, {plain_time(as_of.get('time'))}")

@@ -320,7 +320,8 @@ def _say(
         for code, count in sorted(codes.items(), key=lambda pair: (-pair[1], pair[0])):
             out.print(f"  {code:<24}{count:>10,}")
         for path, reject in first:
-            out.print(f"  {path}, row {reject.row}: {reject.detail} [{reject.code}]", markup=False)
+            line = f"  {path}, row {reject.row}: {reject.detail} [{reject.code}]"
+            out.print(line, markup=False, soft_wrap=True)
     if whole["received"] and codes.get("timestamp_too_old") == whole["received"] and not backfill:
         notice(
             "Every row is older than the server's acceptance window. To load history on purpose, "
