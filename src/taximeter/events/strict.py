@@ -121,7 +121,8 @@ def read(body: bytes, form: Format) -> tuple[list[Event | Rejection], NDArray[np
             if form is not Format.LINES:
                 raise Rejected("invalid_json", f"item {index} is not JSON: {no}") from None
             items.append(Rejection(index, None, "invalid_json", str(no)))
-    if not any_event:
+    # A lone object that is no event has no neighbours to save: the request as a whole is wrong.
+    if not any_event or (form is Format.OBJECT and isinstance(items[0], Rejection)):
         assert isinstance(items[0], Rejection)
         raise Rejected(items[0].code, f"there is no event in the body: {items[0].detail}")
     return items, table

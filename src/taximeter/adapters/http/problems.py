@@ -45,7 +45,9 @@ STATUS_OF_FAMILY: Final[dict[type[TaximeterError], int]] = {
 }
 
 _CODES_OF_STATUS: Final[dict[int, str]] = {
-    400: "invalid_json duplicate_key too_deep empty_body bad_request corrupt_encoding",
+    400: """
+        invalid_json duplicate_key too_deep empty_body invalid_event bad_request corrupt_encoding
+    """,
     401: "unauthenticated",
     403: "insufficient_scope limit_reached",
     404: "not_found",
@@ -59,7 +61,7 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
     413: "body_too_large batch_too_large event_too_large",
     415: "unsupported_media_type unsupported_encoding",
     422: """
-        invalid_request invalid_parameter invalid_event invalid_timestamp timestamp_too_old
+        invalid_request invalid_parameter invalid_timestamp timestamp_too_old
         timestamp_in_future invalid_quantity catalog_invalid invalid_filter invalid_amount
         unknown_currency unknown_timezone unknown_plan too_many_windows amount_not_countable
         feature_not_metered idempotency_key_reused invalid_file
