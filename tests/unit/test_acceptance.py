@@ -70,6 +70,15 @@ def test_neighbours_of_a_refused_event_keep_their_times():
     assert resolve_times([], NOW) == []
 
 
+def test_bounds_are_inclusive_beside_a_refused_event_too():
+    times = ["2026-08-22T10:00:00Z", "2026-11-20T10:05:00Z", "2027-01-01T00:00:00Z"]
+    assert [type(result) for result in resolve_times([at(t) for t in times], NOW)] == [
+        int,
+        int,
+        str,
+    ]
+
+
 def test_a_single_unreadable_time_is_refused():
     with pytest.raises(Rejected) as caught:
         resolve_time(at("2026-13-01T00:00:00Z"), NOW)

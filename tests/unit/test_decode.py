@@ -211,6 +211,7 @@ def test_items_of_ndjson_are_lines_and_nothing_else(lines):
         (event(data=b'{"a":1e-101}'), "invalid_event"),
         (event(data=b'{"a":0e999999999}'), "invalid_event"),
         (event(data=b'{"a":' + b"9" * 101 + b"}"), "invalid_event"),
+        (event(data=b'{"a":' + b"9" * 5000 + b',"b":1}'), "invalid_event"),
         (event(data=b'{"a":0.' + b"1" * 99 + b"}"), "invalid_event"),
         (event(data=b'{"a":%b}' % (b"[" * 31 + b"]" * 31)), "too_deep"),
         (event(data=b'{"a":"%b"}' % (b"x" * MAX_EVENT_BYTES)), "event_too_large"),

@@ -113,6 +113,13 @@ def decode(body: bytes, form: Format) -> Decoded:
     return Decoded(body, form, items, rejected, table)
 
 
+def warm_up() -> None:
+    """Compile, or load from the cache, what decoding needs. Do it before serving."""
+    event = b'{"id":"a","type":"t","subject":"s"}'
+    decode(event, Format.OBJECT)
+    decode(event + b"\n?", Format.LINES)  # the careful reader too
+
+
 def _decode_clean(body: bytes, form: Format) -> list[Event] | None:
     """The events of a body that is proved clean, otherwise None."""
     seen = _scan(body)
