@@ -155,7 +155,10 @@ def customer(number: int) -> str:
 
 
 def catalog(meters: int = 3) -> dict[str, Any]:
-    """The catalogue of the benchmark: three meters of LLM traffic, more of the same if asked."""
+    """
+    Three meters of LLM traffic, more of the same if asked. The plan prices each of them, so the
+    running fare needs every one of them live, and one limit is checked.
+    """
     wanted: dict[str, Any] = {
         "requests": {"event_type": "llm.request", "aggregation": "count"},
         "input_tokens": _sum_of("input_tokens"),
@@ -173,7 +176,9 @@ def catalog(meters: int = 3) -> dict[str, Any]:
                 "currency": "USD",
                 "cadence": "month",
                 "entitlements": {"chat": chat},
-                "prices": {},
+                "prices": {
+                    name: {"type": "per_unit", "meter": name, "unit": "0.000001"} for name in wanted
+                },
             }
         },
     }

@@ -62,7 +62,8 @@ class Server:
         finally:
             alarm.cancel()
         self.kill()
-        raise RuntimeError(f"{self._process.args!r} did not get ready; see {self._log.name}")
+        said = Path(self._log.name).read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{self._process.args!r} did not get ready:\n{said}")
 
     def _drain(self) -> None:
         assert self._process.stdout is not None

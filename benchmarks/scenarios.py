@@ -215,9 +215,9 @@ def check_during_ingest(bench: Bench) -> None:
 def memory(bench: Bench) -> None:
     """The process group with 10,000 customers and 10 meters, each with usage."""
     for repetition in range(bench.plan.repetitions):
-        target = Taximeter(bench.work, meters=10)
-        with bench.directory() as directory, target.session(directory) as session:
+        with bench.directory() as directory, bench.taximeter.session(directory) as session:
             pid = session.server.pid
+            session.server.request("PUT", "/v1/catalog", bodies.catalog(meters=10))
             empty_rss, empty_pss = processes.memory_mib(pid)
             history = bodies.events(100_000, 1000, seed=8_000 + repetition)
             load.run(session.server.address, [Stream("history", history.requests, 4)], 60)

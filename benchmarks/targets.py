@@ -59,9 +59,8 @@ class Taximeter:
     title = "Taximeter"
     durability = "log synced (fdatasync) before each answer"
 
-    def __init__(self, work: Path, meters: int = 3) -> None:
-        self._template = work / f"template-{meters}"
-        self._meters = meters
+    def __init__(self, work: Path) -> None:
+        self._template = work / "template"
 
     @contextmanager
     def session(self, directory: Path) -> Iterator[Session]:
@@ -81,11 +80,12 @@ class Taximeter:
         return data
 
     def _make_template(self) -> None:
+        print(f"  setting up {bodies.CUSTOMERS} customers", flush=True)
         making = self._template.with_suffix(".making")
         making.mkdir(parents=True)
         server = processes.taximeter(making)
         try:
-            server.request("PUT", "/v1/catalog", bodies.catalog(self._meters))
+            server.request("PUT", "/v1/catalog", bodies.catalog())
             for requests in (bodies.customers(), bodies.subscriptions()):
                 stream = load.Stream("setup", requests, connections=8)
                 load.run(server.address, [stream], _SETUP_S)

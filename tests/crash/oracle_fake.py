@@ -112,7 +112,7 @@ class Fake:
         if path == "/v1/events":
             start = int(query.get("cursor", 0))
             end = start + int(query["limit"])
-            items = ",".join(self.texts[start:end])
+            items = ",".join(f'{{"event":{text}}}' for text in self.texts[start:end])
             following = json.dumps(str(end)) if end < len(self.texts) else "null"
             return f'{{"items":[{items}],"next":{following}}}'
         meter = path.split("/")[3]

@@ -73,7 +73,8 @@ def _events(server: Server) -> Iterator[tuple[Identity, Content]]:
     query: dict[str, Any] = {"limit": _PAGE}
     while True:
         page = _get(server, "/v1/events", query)
-        yield from map(parse_event, page["items"])
+        for item in page["items"]:
+            yield parse_event(item["event"])
         if page["next"] is None:
             return
         query["cursor"] = page["next"]
