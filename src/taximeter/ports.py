@@ -294,6 +294,10 @@ class Books(Protocol):
         """With id > after, ascending; `pending`: only those not replayed."""
         ...
 
+    def pending_dead_letters(self, namespace: str) -> int:
+        """How many were not replayed yet."""
+        ...
+
     def mark_replayed(self, ids: Sequence[int], at: int) -> None: ...
 
     def add_invoice(self, invoice: StoredInvoice, audit: AuditEntry) -> bool:

@@ -239,6 +239,7 @@ def test_dead_letters_are_paged_by_id_and_replayed_ones_can_be_left_out(books: B
         b"{1", b"{2", b"{3",
     ]  # fmt: skip
     assert books.dead_letters(NS, after=0, limit=1, pending=False)[0].replayed_at == AT + 1
+    assert books.pending_dead_letters(NS) == 3
 
 
 # --- invoices -----------------------------------------------------------------------------------

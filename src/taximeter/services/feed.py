@@ -44,8 +44,9 @@ class Decision(msgspec.Struct, gc=False):
 class Watcher:
     """One reader's bounded buffer."""
 
-    def __init__(self, customer: str | None) -> None:
+    def __init__(self, customer: str | None, events: bool) -> None:
         self.customer = customer
+        self.events = events
         self.skipped = 0
         self._items: deque[Any] = deque()
         self._ready = asyncio.Event()
@@ -81,8 +82,14 @@ class Feed:
         return sum(len(watching) for watching in self._watchers.values())
 
     @contextmanager
-    def watch(self, namespace: str, customer: str | None = None) -> Iterator[Watcher]:
-        watcher = Watcher(customer)
+    def watch(
+        self, namespace: str, customer: str | None = None, *, events: bool = True
+    ) -> Iterator[Watcher]:
+        """
+        Args:
+            events: Without them only decisions come, and a batch costs what it costs unwatched.
+        """
+        watcher = Watcher(customer, events)
         self._watchers.setdefault(namespace, []).append(watcher)
         try:
             yield watcher
@@ -100,8 +107,8 @@ class Feed:
     ) -> None:
         """Called for each request, right after it was decided."""
         tenant.recent.append((events, verdicts, seqs))
-        watching = self._watchers.get(tenant.name)
-        if watching is None:
+        watching = [w for w in self._watchers.get(tenant.name, ()) if w.events]
+        if not watching:
             return
         # A person reads a few events a second; a batch of thousands is shown by its end.
         for item in _seen(tenant, events, verdicts, seqs):
@@ -120,11 +127,18 @@ class Feed:
         return namespace in self._watchers
 
 
-def recent(tenant: Tenant, limit: int) -> list[Seen]:
-    """The newest events of a namespace, newest first."""
+def recent(tenant: Tenant, limit: int, since: object = None) -> list[Seen]:
+    """
+    The newest events of a namespace, newest first.
+
+    Args:
+        since: Only those behind this element of `tenant.recent`, as far as they are still held.
+    """
     found: list[Seen] = []
-    for events, verdicts, seqs in reversed(tenant.recent):
-        found += reversed(_seen(tenant, events, verdicts, seqs))
+    for batch in reversed(tenant.recent):
+        if batch is since:
+            break
+        found += reversed(_seen(tenant, *batch))
         if len(found) >= limit:
             break
     return found[:limit]

@@ -19,6 +19,7 @@ from taximeter.events.decode import decode
 from taximeter.events.entry import KIND_CONSUME, Entry
 from taximeter.events.envelope import Event, Format, Verdict
 from taximeter.events.identity import identities
+from taximeter.instants import SECOND
 from taximeter.live.account import Account
 from taximeter.meters.definition import Aggregation, Meter
 from taximeter.periods import Period
@@ -179,6 +180,7 @@ def _record(
     now: int,
 ) -> Consumption:
     seq = core.sequencer.accept_one(tenant, event, keys, fingerprints, now)
+    tenant.rate.add(now // SECOND, 1)
     after = _decide(tenant, account, feature, 0, now)
     answer = decision.to_json(core.as_of())
     answer["seq"] = seq

@@ -11,6 +11,7 @@ from taximeter.errors import TaximeterError
 from taximeter.events.decode import decode
 from taximeter.events.envelope import Format, Rejection, Verdict
 from taximeter.events.identity import identities
+from taximeter.instants import SECOND
 from taximeter.ports import DeadLetter, StoredEvent
 from taximeter.services.core import Core
 from taximeter.services.sequencer import Outcome
@@ -31,9 +32,10 @@ def ingest(
     """
     received_at = core.clock.now()
     outcome = core.sequencer.ingest(tenant, body, form, received_at, backfill=backfill)
-    core.telemetry.event_rate.add(received_at // 1_000_000, outcome.count(Verdict.ACCEPTED))
+    tenant.rate.add(received_at // SECOND, outcome.count(Verdict.ACCEPTED))
     if not outcome.rejected_bodies:
         return outcome, outcome.durable
+    tenant.rejections.extend(_rejected(outcome))
     kept = asyncio.ensure_future(_keep_rejected(core, tenant, outcome, received_at))
     return outcome, kept
 

@@ -98,4 +98,3 @@ class Telemetry:
         self.checks_allowed = 0
         self.checks_refused = 0
         self.identity_breaches = 0
-        self.event_rate = RateMeter()

@@ -16,12 +16,13 @@ from taximeter.catalog.counters import counters_of
 from taximeter.catalog.document import Catalog, Plan
 from taximeter.customers import Customer, Subscription
 from taximeter.events.acceptance import AcceptanceWindow
+from taximeter.events.envelope import Rejection
 from taximeter.events.identity import namespace_seed
 from taximeter.live.account import Account
 from taximeter.live.state import LiveState
 from taximeter.meters.counter import Counter
 from taximeter.periods import Cadence
-from taximeter.services.telemetry import VerdictCounts
+from taximeter.services.telemetry import RateMeter, VerdictCounts
 
 
 class PlanVersion(msgspec.Struct, frozen=True):
@@ -46,6 +47,8 @@ class Tenant:
         counts: Items received and their verdicts, ever.
         feature_counters: Metered feature -> key of the counter the gate reads for it.
         recent: The last requests with events, for people who begin to watch.
+        rejections: The last items that were refused, oldest first.
+        rate: Accepted events a second.
     """
 
     def __init__(self, name: str, secret: bytes, window: AcceptanceWindow) -> None:
@@ -60,6 +63,8 @@ class Tenant:
         self.live = LiveState()
         self.counts = VerdictCounts()
         self.recent: deque[Any] = deque(maxlen=50)
+        self.rejections: deque[Rejection] = deque(maxlen=50)
+        self.rate = RateMeter()
         self.feature_counters: dict[str, str] = {}
         self._plans: dict[str, list[PlanVersion]] = {}
 

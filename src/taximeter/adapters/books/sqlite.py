@@ -181,6 +181,15 @@ class SqliteBooks:
             )
             return [rows.to_dead_letter(row) for row in found]
 
+    def pending_dead_letters(self, namespace: str) -> int:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                "SELECT count(*) FROM dead_letters WHERE namespace = ? AND replayed_at IS NULL",
+                (namespace,),
+            )
+            count: int = found.fetchone()[0]
+            return count
+
     def mark_replayed(self, ids: Sequence[int], at: int) -> None:
         with self._connection.write() as sqlite:
             sqlite.executemany(

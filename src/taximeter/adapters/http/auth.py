@@ -147,6 +147,20 @@ class Authenticator:
             raise _nobody()
         return principal
 
+    def of_digest(self, digest: bytes) -> Principal:
+        """
+        Who holds the key with this SHA-256, as of now: for sessions, which do not keep the key.
+
+        Raises:
+            Unauthenticated: `unauthenticated`.
+        """
+        key = self._keys.get(digest)
+        if key is None or key.revoked_at is not None:
+            raise _nobody()
+        if key.expires_at is not None and key.expires_at <= self._now():
+            raise _nobody()
+        return Principal(key.namespace, key.id, expand_scopes(key.scopes))
+
     def _look_up(self, header: bytes) -> tuple[Principal, int | None] | None:
         scheme, _, secret = header.partition(b" ")
         secret = secret.strip()
