@@ -107,5 +107,6 @@ def test_data_that_is_not_json_is_refused():
 
 
 def test_a_member_named_twice_in_the_body_is_still_found():
-    body = event_from_headers(HEADERS, b'{"a":1,"a":2}')
-    assert decode(body, Format.OBJECT).items[0].code == "duplicate_key"
+    with pytest.raises(Rejected) as caught:
+        read(HEADERS, b'{"a":1,"a":2}')
+    assert caught.value.code == "duplicate_key"

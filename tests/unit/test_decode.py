@@ -298,6 +298,9 @@ def test_a_large_batch_of_small_events_takes_the_quick_path():
         (b"5", Format.OBJECT, "invalid_event"),
         (b"[1,2]", Format.ARRAY, "invalid_event"),
         (b'{"hello":"world"}', Format.OBJECT, "invalid_event"),
+        (event(time=b"5"), Format.OBJECT, "invalid_event"),
+        (event(data=b'{"x":1,"x":2}'), Format.OBJECT, "duplicate_key"),
+        (event(data=b'{"a":"%b"}' % (b"x" * MAX_EVENT_BYTES)), Format.OBJECT, "event_too_large"),
         (b"[" * 100_000 + b"]" * 100_000, Format.ARRAY, "too_deep"),
     ],
 )

@@ -103,7 +103,7 @@ def read(body: bytes, form: Format) -> tuple[list[Event | Rejection], NDArray[np
 
     Raises:
         Rejected: Nothing in the body is an event: `invalid_json`, `empty_body`, or the code of the
-            first item if no item even looks like an event.
+            only item, or of the first one if no item even looks like an event.
         TooLarge: `batch_too_large`.
     """
     table = find_items(body, form)
