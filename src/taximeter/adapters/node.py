@@ -29,6 +29,7 @@ from taximeter.adapters.logs import configure_logging
 from taximeter.adapters.snapshots import SnapshotFiles
 from taximeter.adapters.store.process import StoreProcess
 from taximeter.errors import Damaged, TaximeterError
+from taximeter.events import decode
 from taximeter.events.acceptance import AcceptanceWindow
 from taximeter.instants import DAY, SECOND
 from taximeter.live.snapshot import encode
@@ -84,9 +85,7 @@ class Node:
         self.tenants.setdefault(DEFAULT_NAMESPACE, self._new_tenant(DEFAULT_NAMESPACE))
         self._stale, idle_entries, self._snapshot_position = self._recover()
         self.committer = Committer(self.log, on_commit=self._on_commit)
-        self.sequencer = Sequencer(
-            self.keeper, self.committer, self.log.position, self.feed.batch
-        )
+        self.sequencer = Sequencer(self.keeper, self.committer, self.log.position, self.feed.batch)
         self.sequencer.idle_entries = idle_entries
         self.store = StoreProcess(data / "events", data / "log", LOG_READER)
         self.core = Core(
@@ -193,6 +192,7 @@ class Node:
     async def start(self) -> None:
         """Listen. Everything answered from here on is exact."""
         warm_up()
+        decode.warm_up()
         self.store.start(self.log.position)
         await self._fold_stale()
         settings = self.settings
@@ -325,7 +325,10 @@ async def _serve(settings: Settings) -> int:
         await node.start()
     except OSError as error:
         await node.stop()
-        print(f"taximeter: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
+        print(
+            f"taximeter: cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            file=sys.stderr,
+        )
         return 1
     if node.owner_key is not None:
         print(f"owner key (shown once, kept in {settings.data / 'owner.key'}): {node.owner_key}")

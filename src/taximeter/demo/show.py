@@ -62,9 +62,7 @@ def serving(directory: Path, port: int, *flags: str) -> Iterator[str]:
     command = [sys.executable, "-m", "taximeter", "serve", "--dev", "--log-level", "warning"]
     command += ["--data", str(directory), "--port", str(port), *flags]
     # A group of its own, so that Ctrl-C reaches us first and the server is stopped in order.
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         yield _ready_url(process)
     finally:
@@ -142,9 +140,7 @@ def _set_up(client: Client, month: date) -> None:
         )
 
 
-def _feed(
-    client: Client, events: list[dict[str, Any]], *, show_progress: bool
-) -> dict[str, int]:
+def _feed(client: Client, events: list[dict[str, Any]], *, show_progress: bool) -> dict[str, int]:
     from rich.console import Console
     from rich.progress import track
 

@@ -47,9 +47,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 def encode_entry(entry: Entry) -> bytes:
     name = entry.namespace.encode()
-    head = _HEAD.pack(
-        entry.kind, entry.format, len(name), len(entry.verdicts), entry.received_at
-    )
+    head = _HEAD.pack(entry.kind, entry.format, len(name), len(entry.verdicts), entry.received_at)
     return b"".join((head, name, entry.verdicts, entry.body))
 
 

@@ -12,6 +12,8 @@ from taximeter.periods import Period, Schedule
 
 Cells = list[Any]
 
+_shared: dict[int, int] = {}
+
 
 class Account:
     """
@@ -67,11 +69,14 @@ class Account:
         if at < self.schedule.start or (self.end is not None and at >= self.end):
             return None
         period = self.schedule.containing(at)
-        known = self.periods.get(period.start)
+        # Accounts of one period share its two numbers: a fold over many customers then touches
+        # less memory, which is what it costs.
+        start, end = (_shared.setdefault(at, at) for at in (period.start, period.end))
+        known = self.periods.get(start)
         if known is None:
-            known = self.periods[period.start] = (period.end, empty())
-        if period.start > self.period_start:
-            self.period_start, self.period_end, self.cells = period.start, *known
+            known = self.periods[start] = (end, empty())
+        if start > self.period_start:
+            self.period_start, self.period_end, self.cells = start, *known
         return known[1]
 
     def cells_of(self, period: Period) -> Cells | None:
@@ -81,6 +86,8 @@ class Account:
 
     def relayout(self, convert: Callable[[Cells], Cells]) -> None:
         """Rewrite every period's counters, after the set of counters changed."""
-        self.periods = {start: (end, convert(cells)) for start, (end, cells) in self.periods.items()}
+        self.periods = {
+            start: (end, convert(cells)) for start, (end, cells) in self.periods.items()
+        }
         if self.period_start in self.periods:
             self.cells = self.periods[self.period_start][1]

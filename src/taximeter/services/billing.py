@@ -220,9 +220,7 @@ def _scope(tenant: Tenant, due: Due, price: UsagePrice, period: Period, upto: in
     )
 
 
-async def _store_draft(
-    core: Core, tenant: Tenant, invoice: Invoice, now: int, actor: str
-) -> bool:
+async def _store_draft(core: Core, tenant: Tenant, invoice: Invoice, now: int, actor: str) -> bool:
     return await core.books.run(
         core.books.books.add_invoice,
         _stored(tenant, invoice, now),
@@ -289,9 +287,7 @@ async def void(
     """
     stored = await find_invoice(core, tenant, invoice_id)
     now = core.clock.now()
-    invoice = msgspec.structs.replace(
-        parse_invoice(stored.document), status=Status(stored.status)
-    )
+    invoice = msgspec.structs.replace(parse_invoice(stored.document), status=Status(stored.status))
     voided = states.void(invoice)
     replacement = msgspec.structs.replace(stored, status=voided.status.value)
     if stored.status == Status.DRAFT.value:

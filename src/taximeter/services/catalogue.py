@@ -66,9 +66,7 @@ async def publish(
         rebuilding = await count_as_wanted(core, tenant, f"catalogue version {version}")
         await core.books.run(
             core.books.books.add_audit,
-            audit(
-                tenant, now, actor, "catalog.publish", str(version), changes=len(changes)
-            ),
+            audit(tenant, now, actor, "catalog.publish", str(version), changes=len(changes)),
         )
         return Published(version, changes, rebuilding)
 
@@ -106,5 +104,7 @@ def _keep_what_is_used(tenant: Tenant, catalog: Catalog) -> None:
     if lost:
         raise Rejected(
             "catalog_invalid",
-            "\n".join(f"plans.{plan}: has active subscriptions and cannot be removed" for plan in lost),
+            "\n".join(
+                f"plans.{plan}: has active subscriptions and cannot be removed" for plan in lost
+            ),
         )

@@ -169,5 +169,7 @@ def require_customer(tenant: Tenant, key: str) -> None:
         raise NotFound("not_found", f"There is no customer {key!r}.")
 
 
-def audit(tenant: Tenant, at: int, actor: str, action: str, target: str, **detail: Any) -> AuditEntry:
+def audit(
+    tenant: Tenant, at: int, actor: str, action: str, target: str, **detail: Any
+) -> AuditEntry:
     return AuditEntry(0, tenant.name, at, actor, action, target, detail)

@@ -15,7 +15,6 @@ from taximeter.errors import NotFound, Refused, Rejected
 from taximeter.instants import format_instant
 from taximeter.money import exponent
 from taximeter.periods import Anchor, check_timezone
-from taximeter.services.catalogue import count_as_wanted
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.rebuild import begin_rebuild, rebuild
 from taximeter.services.tenant import Tenant
@@ -113,9 +112,7 @@ def _has_history(tenant: Tenant, customer: Customer) -> bool:
     return any(subject in tenant.live.unmatched for subject in customer.all_subjects)
 
 
-async def _recount(
-    core: Core, tenant: Tenant, key: str, has_history: bool, reason: str
-) -> None:
+async def _recount(core: Core, tenant: Tenant, key: str, has_history: bool, reason: str) -> None:
     """Fill a fresh account with what was counted, or would have been, before."""
     tenant.live.accounts[key].seen = has_history
     if has_history:

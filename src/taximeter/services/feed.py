@@ -65,10 +65,14 @@ class Watcher:
         """Everything buffered, as soon as there is anything, for ever."""
         while True:
             await self._ready.wait()
-            self._ready.clear()
-            items = list(self._items)
-            self._items.clear()
-            yield items
+            yield self.take()
+
+    def take(self) -> list[Any]:
+        """Everything buffered, without waiting."""
+        self._ready.clear()
+        items = list(self._items)
+        self._items.clear()
+        return items
 
 
 class Feed:

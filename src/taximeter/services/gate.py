@@ -32,9 +32,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 MAX_REMEMBERED_ANSWERS = 100_000
 
 
-def check(
-    tenant: Tenant, customer: str, feature_key: str, amount_pico: int, now: int
-) -> Decision:
+def check(tenant: Tenant, customer: str, feature_key: str, amount_pico: int, now: int) -> Decision:
     """
     Decide without changing anything.
 
@@ -69,9 +67,7 @@ def _decide(
     if counter is None or isinstance(entitlement, BooleanEntitlement):
         return gate.not_entitled(feature.key)
     used_pico = tenant.live.layout.cell_value(cells, tenant.live.layout.slots[counter])[1]
-    return gate.decide(
-        entitlement, used_pico, amount_pico, _period_at(account, now)
-    )
+    return gate.decide(entitlement, used_pico, amount_pico, _period_at(account, now))
 
 
 def _period_at(account: Account, now: int) -> Period:
@@ -164,7 +160,9 @@ def consume(
     decision = _decide(tenant, account, feature, amount_pico, now)
     if not decision.allowed:
         return Consumption(_refused(core, decision), None)
-    return _record(core, answers, tenant, account, feature, decision, event, keys, fingerprints, now)
+    return _record(
+        core, answers, tenant, account, feature, decision, event, keys, fingerprints, now
+    )
 
 
 def _record(

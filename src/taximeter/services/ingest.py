@@ -73,9 +73,7 @@ def answer(outcome: Outcome, *, receipts: bool = False) -> dict[str, Any]:
                 "status": Verdict(verdict).name.lower(),
                 "position": f"0:{seq}" if seq else None,
             }
-            for index, (verdict, seq) in enumerate(
-                zip(outcome.verdicts, outcome.seqs, strict=True)
-            )
+            for index, (verdict, seq) in enumerate(zip(outcome.verdicts, outcome.seqs, strict=True))
         ]
     return result
 
@@ -123,8 +121,7 @@ async def find_receipt(
 ) -> StoredEvent | None:
     """The accepted event with this identity, or None."""
     probe = decode(
-        b'{"id":%s,"source":%s,"type":"?","subject":"?"}'
-        % (_quoted(event_id), _quoted(source)),
+        b'{"id":%s,"source":%s,"type":"?","subject":"?"}' % (_quoted(event_id), _quoted(source)),
         Format.OBJECT,
     )
     keys, fingerprints = identities(tenant.seed, probe.events)

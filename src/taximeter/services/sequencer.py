@@ -208,9 +208,7 @@ class Sequencer:
             body, form = _without_rejected(decoded, stored), Format.LINES
         entry = Entry(tenant.name, received_at, form, stored, body, KIND_EVENTS)
         bodies = [decoded.raw(e.index) for e in errors if stored[e.index] == REJECTED]
-        return Outcome(
-            stored, seqs, errors, bodies, self.position, self._committer.submit(entry)
-        )
+        return Outcome(stored, seqs, errors, bodies, self.position, self._committer.submit(entry))
 
 
 def _admit(
@@ -287,22 +285,23 @@ def _why(code: str, event: Event, tenant: Tenant, received_at: int) -> str:
 
 def _fold(tenant: Tenant, admissible: Admissible, verdicts: bytes) -> None:
     live = tenant.live
-    fold, accounts, programs = live.fold, live.by_subject, live.layout.programs
+    find = live.by_subject.get
+    add_by_type = {name: program.add for name, program in live.layout.programs.items()}
     for event, at, values, verdict in zip(
         admissible.events, admissible.times, admissible.values, verdicts, strict=True
     ):
         if verdict:
             continue
-        account = accounts.get(event.subject)
+        account = find(event.subject)
         if (
-            account is not None
-            and values is not None
+            values is not None
+            and account is not None
             and account.period_start <= at < account.period_end
         ):
             # What `LiveState.fold` does for nearly every event, without the call.
-            programs[event.type].add(account.cells, values, at, event.id)
+            add_by_type[event.type](account.cells, values, at, event.id)
         else:
-            fold(event, at, values)
+            live.fold(event, at, values)
 
 
 def _conflicts(admissible: Admissible, verdicts: bytes, seqs: list[int]) -> list[Rejection]:

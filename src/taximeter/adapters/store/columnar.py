@@ -30,11 +30,11 @@ from taximeter.adapters.store.lookups import find, line_events, list_events, sca
 from taximeter.adapters.store.recounts import recount
 from taximeter.adapters.store.rows import Chunk, ReadLog, chunks
 from taximeter.adapters.store.usage import usage
+from taximeter.adapters.store.wire import SEAL_ROWS, Progress
 from taximeter.errors import Unavailable
 from taximeter.live.refold import Folded, FoldSpec, refold
 from taximeter.ports import EventsQuery, LineScope, Recount, StoredEvent, UsageQuery, UsageRow
 
-SEAL_ROWS: Final = 100_000
 MERGED_ROWS: Final = 1_000_000
 MERGE_FILES: Final = 8
 CHUNK_ROWS: Final = 20_000
@@ -50,25 +50,6 @@ CREATE OR REPLACE TABLE tail (
 """
 
 _T = TypeVar("_T")
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """
-    How far the store is.
-
-    Attributes:
-        position: Everything up to here can be asked for without reading the log.
-        sealed_position: Everything up to here is in files.
-        bytes: Of all files.
-        problem: Why the last attempt to write a file failed, or None.
-    """
-
-    position: int
-    sealed_position: int
-    tail_rows: int
-    files: int
-    bytes: int
-    problem: str | None = None
 
 
 class ColumnarStore:

@@ -19,8 +19,16 @@ from typing import Any, Final
 
 import msgspec
 
-from taximeter.adapters.store.columnar import SEAL_ROWS, Progress
-from taximeter.adapters.store.wire import LENGTH, Answer, Request, Setup, load_error, pack
+from taximeter.adapters.store.wire import (
+    LENGTH,
+    SEAL_ROWS,
+    Answer,
+    Progress,
+    Request,
+    Setup,
+    load_error,
+    pack,
+)
 from taximeter.errors import TaximeterError, Unavailable
 from taximeter.live.refold import Folded, FoldSpec
 from taximeter.ports import EventsQuery, LineScope, Recount, StoredEvent, UsageQuery, UsageRow

@@ -17,6 +17,27 @@ from taximeter import errors
 from taximeter.errors import TaximeterError, Unavailable
 
 LENGTH: Final = struct.Struct("<Q")
+SEAL_ROWS: Final = 100_000
+"""How many events in memory become a file."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """
+    How far the store is.
+
+    Attributes:
+        position: Everything up to here can be asked for without reading the log.
+        sealed_position: Everything up to here is in files.
+        bytes: Of all files.
+        problem: Why the last attempt to write a file failed, or None.
+    """
+
+    position: int
+    sealed_position: int
+    tail_rows: int
+    files: int
+    bytes: int
+    problem: str | None = None
 
 
 class Setup(msgspec.Struct, frozen=True):
