@@ -14,8 +14,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from benchmarks.load import Address
 ROOT = Path(__file__).resolve().parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _READY_S = 120.0
+_PATIENCE_S = 60.0
 
 
 class Server:
@@ -93,7 +96,24 @@ class Server:
         self._log.close()
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """One JSON request outside any measurement; the decoded answer."""
+        """
+        One JSON request outside any measurement; the decoded answer, decimals exact.
+
+        A 503 is repeated as its Retry-After asks, for a minute, and said on stderr: it is no error
+        of the benchmark's, and nothing to be silent about.
+        """
+        give_up = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return self._request(method, path, body)
+            except urllib.error.HTTPError as error:
+                error.add_note(f"{method} {path}: {error.read().decode(errors='replace')}")
+                if error.code != 503 or time.monotonic() > give_up:
+                    raise
+                print(*error.__notes__, file=sys.stderr)
+                time.sleep(int(error.headers.get("Retry-After", "1")))
+
+    def _request(self, method: str, path: str, body: Any) -> Any:
         host, port = self.address
         request = urllib.request.Request(
             f"http://{host}:{port}{path}",
@@ -103,7 +123,7 @@ class Server:
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             data = answer.read()
-        return json.loads(data) if data else None
+        return json.loads(data, parse_float=Decimal) if data else None
 
 
 def taximeter(data: Path, port: int | None = None) -> Server:

@@ -4,8 +4,6 @@ What the public API shows, and nothing else: pages of events, usage windows, che
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from benchmarks.processes import Server
-from tests.crash.oracle_compare import Cell, Content, Identity, Observed, exact_json, parse_event
+from tests.crash.oracle_compare import Cell, Content, Identity, Observed, parse_event
 from tests.crash.oracle_workload import CATALOG, alias, customers
 
 _PAGE = 1000
@@ -104,14 +102,7 @@ def _used(server: Server, key: str) -> Decimal:
 
 
 def _get(server: Server, path: str, query: Mapping[str, Any]) -> Any:
-    host, port = server.address
-    url = f"http://{host}:{port}{path}?{urlencode(query)}"
-    try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            return exact_json(answer.read())
-    except urllib.error.HTTPError as error:
-        error.add_note(f"GET {url}: {error.read().decode(errors='replace')}")
-        raise
+    return server.request("GET", f"{path}?{urlencode(query)}")
 
 
 def _instant(at: datetime) -> str:
