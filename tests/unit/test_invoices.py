@@ -98,6 +98,7 @@ def test_the_json_is_the_one_of_the_interface() -> None:
         "customer": "acme",
         "subscription": "sub_1",
         "subjects": [],
+        "metering_version": 0,
         "status": "draft",
         "currency": "USD",
         "period": period,

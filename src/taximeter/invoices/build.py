@@ -30,6 +30,7 @@ class Terms(msgspec.Struct, frozen=True):
     Attributes:
         catalog_version: Of the catalogue the plan is read from.
         subjects: Whose events are billed.
+        metering_version: Of the catalogue whose meters counted.
         timezone: IANA name; flat fees are prorated by its calendar days.
     """
 
@@ -40,6 +41,7 @@ class Terms(msgspec.Struct, frozen=True):
     currency: str
     timezone: str
     subjects: tuple[str, ...] = ()
+    metering_version: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -117,6 +119,7 @@ def build_invoice(
         period=period,
         lines=tuple(lines),
         subjects=terms.subjects,
+        metering_version=terms.metering_version,
     )
 
 

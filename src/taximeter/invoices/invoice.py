@@ -88,6 +88,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         subjects: Whose events were billed; the customer may claim others later.
+        metering_version: Of the catalogue whose meters counted; a line's price cites its own.
         number: From the gapless series of its namespace; None until issued.
         issued_at: Microseconds since the epoch; None until issued.
     """
@@ -99,6 +100,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     period: Period
     lines: tuple[Line, ...]
     subjects: tuple[str, ...] = ()
+    metering_version: int = 0
     status: Status = Status.DRAFT
     number: str | None = None
     issued_at: int | None = None

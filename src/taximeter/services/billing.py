@@ -10,8 +10,6 @@ from typing import Any
 
 import msgspec
 
-from taximeter.catalog.counters import price_counter
-from taximeter.catalog.document import Catalog
 from taximeter.catalog.prices import Flat, Price, UsagePrice
 from taximeter.customers import Customer, Subscription
 from taximeter.errors import NotFound, Refused, Rejected
@@ -28,17 +26,21 @@ from taximeter.periods import Period, Schedule
 from taximeter.ports import LineScope, Recount, StoredEvent, StoredInvoice
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.customers import new_id
-from taximeter.services.tenant import PlanVersion, Tenant
+from taximeter.services.tenant import PlanVersion, Tenant, usage_prices
 
 SCOPES_PER_RECOUNT = 20_000
 
 
 class Due(msgspec.Struct, frozen=True):
-    """One period of one subscription, with the plan it is rated by."""
+    """
+    One period of one subscription, with the plan it is rated by and the catalogue version whose
+    meters count.
+    """
 
     customer: Customer
     subscription: Subscription
     plan: PlanVersion
+    metering: int
     period: Period
     whole: Period
 
@@ -75,8 +77,8 @@ async def preview(core: Core, tenant: Tenant, customer: str, at: int | None) -> 
 
 
 def _live_usage(tenant: Tenant, account: Account, due: Due) -> Iterable[Usage]:
-    for price in _usage_prices(due.plan):
-        counter = price_counter(_catalog_of(tenant, due), price)
+    for price in usage_prices(due.plan.plan):
+        counter = tenant.billed_counter(due.plan, price, due.metering)
         if price.group_by:
             groups = tenant.live.usage_by_group(account, counter, due.period)
             for group, (events, value_pico) in groups.items():
@@ -86,20 +88,13 @@ def _live_usage(tenant: Tenant, account: Account, due: Due) -> Iterable[Usage]:
             yield Usage(price.key, (), value_pico, events, None)
 
 
-def _catalog_of(tenant: Tenant, due: Due) -> Catalog:
-    return tenant.catalogs[due.plan.version]
-
-
-def _usage_prices(plan: PlanVersion) -> list[UsagePrice]:
-    return [price for price in plan.plan.prices.values() if not isinstance(price, Flat)]
-
-
 def _due(tenant: Tenant, subscription: Subscription, schedule: Schedule, index: int) -> Due:
     period = schedule.nth(index)
     return Due(
         tenant.customers[subscription.customer],
         subscription,
         tenant.billed_plan(subscription, period.start),
+        tenant.metering_version(subscription),
         period,
         schedule.whole(index),
     )
@@ -114,6 +109,7 @@ def _build(
         subscription=due.subscription.id,
         plan=plan.key,
         catalog_version=due.plan.version,
+        metering_version=due.metering,
         currency=plan.currency,
         timezone=due.subscription.timezone,
         subjects=due.customer.all_subjects,
@@ -179,7 +175,7 @@ def _batches(dues: list[Due]) -> Iterable[list[Due]]:
     scopes = 0
     for due in dues:
         batch.append(due)
-        scopes += len(_usage_prices(due.plan))
+        scopes += len(usage_prices(due.plan.plan))
         if scopes >= SCOPES_PER_RECOUNT:
             yield batch
             batch, scopes = [], 0
@@ -194,7 +190,7 @@ async def _recount(
     scopes: list[LineScope] = []
     owners: list[tuple[int, UsagePrice]] = []
     for place, due in enumerate(dues):
-        for price in _usage_prices(due.plan):
+        for price in usage_prices(due.plan.plan):
             owners.append((place, price))
             scopes.append(_scope(tenant, due, price, cut or due.period, upto))
     usages: list[list[Usage]] = [[] for _ in dues]
@@ -211,7 +207,7 @@ async def _recount(
 def _scope(tenant: Tenant, due: Due, price: UsagePrice, period: Period, upto: int) -> LineScope:
     return LineScope(
         namespace=tenant.name,
-        meter=_catalog_of(tenant, due).meters[price.meter],
+        meter=tenant.billed_counter(due.plan, price, due.metering).meter,
         subjects=due.customer.all_subjects,
         period=period,
         upto=upto,
@@ -327,12 +323,13 @@ def line_scope(
     assert line.lineage is not None, "only usage lines have events"
     reference, _, version = line.price.rpartition("@")
     plan_key, _, price_key = reference.partition("/")
-    catalog = tenant.catalogs[int(version)]
-    price = catalog.plans[plan_key].prices[price_key]
+    plan = tenant.plan_version(plan_key, int(version))
+    assert plan is not None, "catalogue versions are never deleted"
+    price = plan.plan.prices[price_key]
     assert not isinstance(price, Flat), "a usage line has a usage price"
     scope = LineScope(
         namespace=tenant.name,
-        meter=catalog.meters[price.meter],
+        meter=tenant.billed_counter(plan, price, invoice.metering_version).meter,
         subjects=invoice.subjects,
         period=line.period,
         upto=int(line.lineage.position.partition(":")[2]),

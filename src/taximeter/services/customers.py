@@ -174,10 +174,11 @@ async def subscribe(
             subscription,
             audit(tenant, now, actor, "subscription.create", subscription.id, **detail),
         )
-        tenant.put_subscription(subscription)
+        new_terms = tenant.put_subscription(subscription)
         has_history = tenant.live.accounts[customer].seen
         tenant.reset_account(customer)
-        tenant.live.set_counters(tenant.wanted_counters())
+        if new_terms:
+            tenant.live.set_counters(tenant.wanted_counters())
         await _recount(core, tenant, customer, has_history, f"subscription {subscription.id}")
         return subscription
 
