@@ -8,6 +8,7 @@ from taximeter.adapters.http.routes.events import EventRoutes
 from taximeter.adapters.http.routes.gate import GateRoutes
 from taximeter.adapters.http.routes.invoices import InvoiceRoutes
 from taximeter.adapters.http.routes.operating import OperatingRoutes
+from taximeter.adapters.http.routes.pages import PageRoutes
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 
@@ -25,4 +26,4 @@ def all_routes(around: Surroundings) -> list[Route]:
         *operating.routes(),
     ]
     operating.documented = routes
-    return routes
+    return [*routes, *PageRoutes(around, documented=routes).routes()]

@@ -1,0 +1,146 @@
+"""
+One line of the customers table: plan, metered entitlements, running fare.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from taximeter.catalog.features import Enforcement, MeteredEntitlement
+from taximeter.entitlements.decide import Decision
+from taximeter.errors import NotFound
+from taximeter.instants import format_instant
+from taximeter.money import exponent, format_minor
+from taximeter.quantities import format_quantity
+from taximeter.services import billing
+from taximeter.services.core import Core
+from taximeter.services.gate import check
+from taximeter.services.tenant import Tenant
+
+NEAR_PERMILLE = 800  # of a limit: worth a look
+_MAX_EXPONENT = 4  # of any currency; makes fares of different currencies comparable as numbers
+
+
+class Gauge(msgspec.Struct, frozen=True):
+    """
+    Usage of one metered feature in the running period.
+
+    Attributes:
+        used, limit: Plain decimal text; no limit is None.
+        permille: Share of the limit, 0 to 1000 even when it is exceeded; None without a limit.
+        percent: The same for people, beyond 100 too: "83%".
+        state: `ok`, `near`, `full` (a hard limit is reached), `over` (a soft one is exceeded),
+            `open` (no limit).
+    """
+
+    feature: str
+    used: str
+    limit: str | None
+    permille: int | None
+    percent: str
+    state: str
+    resets_at: str | None
+
+
+class Row(msgspec.Struct, frozen=True):
+    """
+    Attributes:
+        plan: "" without a subscription.
+        fare: Total of the running fare in its currency; None where there is none.
+        rank: Orders rows by fare, whatever the currency.
+        events: How often its counters counted in the running period.
+        note: What keeps the numbers from being final, or "".
+    """
+
+    key: str
+    name: str
+    plan: str
+    gauges: tuple[Gauge, ...]
+    fare: str | None
+    currency: str
+    rank: int
+    events: int
+    note: str
+
+
+async def customer_row(core: Core, tenant: Tenant, key: str) -> Row:
+    """
+    Raises:
+        NotFound: No such customer.
+    """
+    customer = tenant.customers.get(key)
+    if customer is None:
+        raise NotFound("not_found", f"There is no customer {key!r}.")
+    subscription = tenant.active.get(key)
+    account = tenant.live.accounts[key]
+    fare, currency, rank = await _fare(core, tenant, key)
+    note = "recounting" if account.rebuilding else "" if subscription else "no subscription"
+    return Row(
+        key=key,
+        name=customer.name,
+        plan="" if subscription is None else subscription.plan,
+        gauges=gauges(core, tenant, key),
+        fare=fare,
+        currency=currency,
+        rank=rank,
+        events=sum(account.cells[::2]),
+        note=note,
+    )
+
+
+async def _fare(core: Core, tenant: Tenant, key: str) -> tuple[str | None, str, int]:
+    try:
+        invoice = await billing.preview(core, tenant, key, None)
+    except NotFound:
+        return None, "", -1
+    minor, currency = invoice.total_minor, invoice.currency
+    rank = minor * 10 ** (_MAX_EXPONENT - exponent(currency))
+    return format_minor(minor, currency), currency, rank
+
+
+def gauges(core: Core, tenant: Tenant, key: str) -> tuple[Gauge, ...]:
+    """Every metered feature the customer's plan grants, by name."""
+    subscription = tenant.active.get(key)
+    if subscription is None:
+        return ()
+    now = core.clock.now()
+    granted = tenant.current_plan(subscription).plan.entitlements
+    found = []
+    for feature in sorted(granted):
+        entitlement = granted[feature]
+        if isinstance(entitlement, MeteredEntitlement):
+            decision = check(tenant, key, feature, 0, now)
+            found.append(gauge(feature, entitlement, decision))
+    return tuple(found)
+
+
+def gauge(feature: str, entitlement: MeteredEntitlement, decision: Decision) -> Gauge:
+    used_pico, limit_pico = decision.used_pico or 0, decision.limit_pico
+    permille = None if limit_pico is None else _share(used_pico, limit_pico)
+    resets_at = decision.resets_at
+    return Gauge(
+        feature=feature,
+        used=format_quantity(used_pico),
+        limit=None if limit_pico is None else format_quantity(limit_pico),
+        permille=None if permille is None else min(1000, permille),
+        percent="" if permille is None else f"{permille // 10}%",
+        state=_state(entitlement, used_pico, limit_pico, permille),
+        resets_at=None if resets_at is None else format_instant(resets_at),
+    )
+
+
+def _share(used_pico: int, limit_pico: int) -> int:
+    """Thousandths of a limit, rounded down; a limit of nothing is always reached."""
+    return used_pico * 1000 // limit_pico if limit_pico else 1000
+
+
+def _state(
+    entitlement: MeteredEntitlement, used_pico: int, limit_pico: int | None, permille: int | None
+) -> str:
+    if limit_pico is None or permille is None:
+        return "open"
+    if entitlement.enforcement is Enforcement.HARD and used_pico >= limit_pico:
+        return "full"
+    if used_pico > limit_pico:
+        return "over"
+    return "near" if permille >= NEAR_PERMILLE else "ok"
