@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from taximeter.errors import Rejected
@@ -137,8 +138,14 @@ def format_instant(us: int) -> str:
         us: Microseconds since the epoch, 0 to `MAX_INSTANT`.
     """
     whole, micros = divmod(us, SECOND)
-    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    text = _format_second(whole)
     return f"{text}.{micros:06}Z" if micros else f"{text}Z"
+
+
+@lru_cache(maxsize=4096)
+def _format_second(seconds: int) -> str:
+    """Answers of one second share it, and periods end at the same instants again and again."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def to_datetime(us: int) -> datetime:

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_FULL_DISK_S = 1.0
 
+Done = Callable[[TaximeterError | None], None]
+"""Told what became of an entry; never raises."""
+
 
 class Committer:
     """
@@ -50,7 +53,7 @@ class Committer:
         self._on_commit = on_commit
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
         self._pending: list[Entry] = []
-        self._waiters: list[asyncio.Future[int]] = []
+        self._waiters: list[Done] = []
         self._barriers: list[tuple[int, asyncio.Future[None]]] = []
         self._pending_bytes = 0
         self._busy = False
@@ -76,18 +79,15 @@ class Committer:
             if error is not None:
                 raise error
 
-    def submit(self, entry: Entry) -> asyncio.Future[int]:
-        """The future resolves with the durable position once the entry is on disk."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[int] = loop.create_future()
+    def submit(self, entry: Entry, done: Done) -> None:
+        """Queue an entry; `done` is called with None once it is on disk, or with the error."""
         self._pending.append(entry)
-        self._waiters.append(waiter)
+        self._waiters.append(done)
         self._pending_bytes += len(entry.body)
         if not self._busy:
             # One turn of the loop later: requests that arrived together share the frame.
             self._busy = True
-            loop.call_soon(self._start)
-        return waiter
+            asyncio.get_running_loop().call_soon(self._start)
 
     async def durable(self, position: int) -> None:
         """Wait until `position` is on disk."""
@@ -123,7 +123,7 @@ class Committer:
         self,
         done: asyncio.Future[int],
         entries: list[Entry],
-        waiters: list[asyncio.Future[int]],
+        waiters: list[Done],
         started: float,
     ) -> None:
         error = done.exception()
@@ -139,12 +139,11 @@ class Committer:
             self._fail(waiters, self.failure)
         self._start()
 
-    def _acknowledge(self, position: int, waiters: list[asyncio.Future[int]]) -> None:
+    def _acknowledge(self, position: int, waiters: list[Done]) -> None:
         self.position = position
         self.full = None
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(position)
+        for done in waiters:
+            done(None)
         if self._barriers:
             waiting = self._barriers
             self._barriers = []
@@ -155,7 +154,7 @@ class Committer:
                     barrier.set_result(None)
 
     def _wait_for_room(
-        self, error: TaximeterError, entries: list[Entry], waiters: list[asyncio.Future[int]]
+        self, error: TaximeterError, entries: list[Entry], waiters: list[Done]
     ) -> None:
         if self.full is None:
             logger.error("the disk is full; events are refused until there is room")
@@ -179,8 +178,6 @@ class Committer:
         self._barriers = []
 
     @staticmethod
-    def _fail(waiters: list[asyncio.Future[int]], error: TaximeterError | None) -> None:
-        for waiter in waiters:
-            if not waiter.done():
-                assert error is not None
-                waiter.set_exception(error)
+    def _fail(waiters: list[Done], error: TaximeterError | None) -> None:
+        for done in waiters:
+            done(error)

@@ -4,6 +4,7 @@ May they? `check` answers from memory; `consume` answers and records the usage i
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable
 from decimal import Decimal
@@ -14,7 +15,7 @@ import msgspec
 from taximeter.catalog.features import BooleanEntitlement, Feature, FeatureType
 from taximeter.entitlements import decide as gate
 from taximeter.entitlements.decide import Decision
-from taximeter.errors import Refused, Rejected
+from taximeter.errors import Refused, Rejected, TaximeterError
 from taximeter.events.decode import decode
 from taximeter.events.entry import KIND_CONSUME, Entry
 from taximeter.events.envelope import Event, Format, Verdict
@@ -187,7 +188,14 @@ def _record(
     body = _encode(Recorded(event, answer))
     entry = Entry(tenant.name, now, Format.OBJECT, b"\x00", body, KIND_CONSUME)
     answers.put(tenant.name, seq, event, answer)
-    return Consumption(answer, core.committer.submit(entry))
+    durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(error: TaximeterError | None) -> None:
+        if not durable.done():
+            durable.set_result(None) if error is None else durable.set_exception(error)
+
+    core.committer.submit(entry, done)
+    return Consumption(answer, durable)
 
 
 def _refused(core: Core, decision: Decision) -> dict[str, Any]:

@@ -5,9 +5,13 @@ Events in: a request's items are decided, made durable, and answered with a verd
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from taximeter.errors import TaximeterError
+import msgspec
+
+from taximeter.errors import TaximeterError, Unavailable
+from taximeter.events.acceptance import IN_FUTURE
 from taximeter.events.decode import decode
 from taximeter.events.envelope import Format, Rejection, Verdict
 from taximeter.events.identity import identities
@@ -17,37 +21,68 @@ from taximeter.services.core import Core
 from taximeter.services.sequencer import Outcome
 from taximeter.services.tenant import Tenant
 
+T = TypeVar("T")
+
 MAX_ERRORS_SHOWN = 1000
 
 
 def ingest(
-    core: Core, tenant: Tenant, body: bytes, form: Format, *, backfill: bool = False
-) -> tuple[Outcome, asyncio.Future[Any]]:
+    core: Core,
+    tenant: Tenant,
+    body: bytes,
+    form: Format,
+    finish: Callable[[Outcome], T],
+    *,
+    backfill: bool = False,
+) -> asyncio.Future[T]:
     """
-    Decide every item now; the future resolves when all is durable, dead letters too.
+    Take in the items of a body.
+
+    Returns:
+        Resolves with `finish(outcome)` once all of it is durable, dead letters too.
 
     Raises:
         Rejected: The body as a whole is no event.
         Unavailable: Nothing of it was counted or stored.
     """
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     received_at = core.clock.now()
-    outcome = core.sequencer.ingest(tenant, body, form, received_at, backfill=backfill)
-    tenant.rate.add(received_at // SECOND, outcome.count(Verdict.ACCEPTED))
-    if not outcome.rejected_bodies:
-        return outcome, outcome.durable
-    tenant.rejections.extend(_rejected(outcome))
-    kept = asyncio.ensure_future(_keep_rejected(core, tenant, outcome, received_at))
-    return outcome, kept
+
+    def answered(outcome: Outcome, error: TaximeterError | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        elif outcome.rejected_bodies:
+            tenant.rejections.extend(_rejected(outcome))
+            keeping = _keep_rejected(core, tenant, outcome, received_at, future, finish)
+            core.keep(asyncio.create_task(keeping))
+        else:
+            future.set_result(finish(outcome))
+        tenant.rate.add(received_at // SECOND, outcome.count(Verdict.ACCEPTED))
+
+    core.sequencer.enqueue(tenant, body, form, received_at, answered, backfill=backfill)
+    return future
 
 
-async def _keep_rejected(core: Core, tenant: Tenant, outcome: Outcome, received_at: int) -> int:
+async def _keep_rejected(
+    core: Core,
+    tenant: Tenant,
+    outcome: Outcome,
+    received_at: int,
+    future: asyncio.Future[T],
+    finish: Callable[[Outcome], T],
+) -> None:
     letters = [
         DeadLetter(0, tenant.name, received_at, error.code, error.detail, body, error.id)
         for error, body in zip(_rejected(outcome), outcome.rejected_bodies, strict=True)
     ]
-    position = await outcome.durable
-    await core.books.run(core.books.books.add_dead_letters, letters)
-    return position
+    try:
+        await core.books.run(core.books.books.add_dead_letters, letters)
+    except Exception as error:
+        future.set_exception(error)
+    else:
+        future.set_result(finish(outcome))
 
 
 def _rejected(outcome: Outcome) -> list[Rejection]:
@@ -78,38 +113,75 @@ def answer(outcome: Outcome, *, receipts: bool = False) -> dict[str, Any]:
     return result
 
 
+class Replayed(msgspec.Struct):
+    """
+    What became of dead letters.
+
+    Attributes:
+        next: The last one tried, if there may be more behind it.
+    """
+
+    tried: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    failed: int = 0
+    next: int | None = None
+
+
 async def replay_dead_letters(
-    core: Core, tenant: Tenant, *, code: str | None = None, limit: int = 1000
-) -> dict[str, int]:
+    core: Core, tenant: Tenant, *, code: str | None = None, after: int = 0, limit: int = 1000
+) -> Replayed:
     """
     Offer pending dead letters again, as a backfill, oldest first. What is accepted now, or was
     accepted meanwhile, is marked replayed; what fails again stays as it is.
+
+    Args:
+        code: Only those rejected for this reason.
+        after: Only those with a greater id.
+        limit: Try at most so many.
     """
-    counts = {"tried": 0, "accepted": 0, "duplicates": 0, "failed": 0}
-    pending = await core.books.run(
-        core.books.books.dead_letters, tenant.name, after=0, limit=limit, pending=True
-    )
+    result = Replayed()
     done: list[int] = []
+    pending = await _pending(core, tenant, code, after, limit)
     for letter in pending:
-        if code is not None and letter.code != code:
-            continue
-        counts["tried"] += 1
         verdict = await _offer(core, tenant, letter)
+        result.tried += 1
         if verdict is Verdict.ACCEPTED or verdict is Verdict.DUPLICATE:
             done.append(letter.id)
-            counts["accepted" if verdict is Verdict.ACCEPTED else "duplicates"] += 1
+            result.accepted += verdict is Verdict.ACCEPTED
+            result.duplicates += verdict is Verdict.DUPLICATE
         else:
-            counts["failed"] += 1
+            result.failed += 1
     if done:
         await core.books.run(core.books.books.mark_replayed, done, core.clock.now())
-    return counts
+    if len(pending) == limit:
+        result.next = pending[-1].id
+    return result
+
+
+async def _pending(
+    core: Core, tenant: Tenant, code: str | None, after: int, limit: int
+) -> list[DeadLetter]:
+    found: list[DeadLetter] = []
+    while len(found) < limit:
+        page = await core.books.run(
+            core.books.books.dead_letters, tenant.name, after=after, limit=limit, pending=True
+        )
+        found += [letter for letter in page if code in (None, letter.code)]
+        if len(page) < limit:
+            break
+        after = page[-1].id
+    return found[:limit]
 
 
 async def _offer(core: Core, tenant: Tenant, letter: DeadLetter) -> Verdict:
+    # Without a time of its own it happened when it was received. One from the future has a time,
+    # and is held against the present one.
+    at = core.clock.now() if letter.code == IN_FUTURE else letter.received_at
     try:
-        outcome = core.sequencer.ingest(
-            tenant, letter.body, Format.OBJECT, core.clock.now(), backfill=True
-        )
+        outcome = core.sequencer.ingest(tenant, letter.body, Format.OBJECT, at, backfill=True)
+    except Unavailable:
+        raise
     except TaximeterError:
         return Verdict.REJECTED
     await outcome.durable
@@ -133,6 +205,4 @@ async def find_receipt(
 
 
 def _quoted(text: str) -> bytes:
-    import msgspec
-
     return msgspec.json.encode(text)

@@ -5,7 +5,7 @@ Events over HTTP: sending, finding, following; and the dead letters.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from taximeter.adapters.http.messages import Request, Response, StreamResponse, json_response
 from taximeter.adapters.http.routes import shapes
 from taximeter.adapters.http.routes.paging import keyset, limit_of
-from taximeter.adapters.http.routes.surroundings import Surroundings, cancel, instant, when_done
+from taximeter.adapters.http.routes.surroundings import Surroundings, cancel, instant
 from taximeter.adapters.http.routing import Route
 from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.errors import NotFound, Rejected
@@ -25,6 +25,7 @@ from taximeter.services.billing import lines_that_billed
 from taximeter.services.core import require_customer
 from taximeter.services.feed import Seen
 from taximeter.services.ingest import answer, find_receipt, ingest, replay_dead_letters
+from taximeter.services.sequencer import Outcome
 from taximeter.services.tenant import Tenant
 
 MEDIA_TYPES = (
@@ -117,20 +118,25 @@ class EventRoutes:
         parameters = _NO_PARAMETERS
         if b"?" in request.target:
             parameters = request.query_as(shapes.EventsParameters)
-        outcome, durable = self._ingest(request, parameters)
-        receipts = parameters.receipts
-        return when_done(durable, lambda: json_response(answer(outcome, receipts=receipts)))
+        if parameters.receipts:
+            return self._ingest(request, parameters, _with_receipts)
+        return self._ingest(request, parameters, _answer)
 
     def send_quietly(self, request: Request) -> Awaitable[Response]:
-        _, durable = self._ingest(request, request.query_as(shapes.EventsParameters))
-        return when_done(durable, lambda: Response(204))
+        parameters = request.query_as(shapes.EventsParameters)
+        return self._ingest(request, parameters, lambda _: Response(204))
 
-    def _ingest(self, request: Request, parameters: shapes.EventsParameters) -> Any:
+    def _ingest(
+        self,
+        request: Request,
+        parameters: shapes.EventsParameters,
+        finish: Callable[[Outcome], Response],
+    ) -> Awaitable[Response]:
         tenant = self._around.tenant(request)
         if parameters.backfill:
             request.principal.require("write")
         body, form = _events_in(request)
-        return ingest(self._core, tenant, body, form, backfill=parameters.backfill)
+        return ingest(self._core, tenant, body, form, finish, backfill=parameters.backfill)
 
     # --- finding ---
 
@@ -229,13 +235,25 @@ class EventRoutes:
 
     async def replay(self, request: Request) -> Response:
         body = request.json(shapes.ReplayBody) if request.body else shapes.ReplayBody()
-        counts = await replay_dead_letters(
-            self._core, self._around.tenant(request), code=body.code, limit=limit_of(body.limit)
+        replayed = await replay_dead_letters(
+            self._core,
+            self._around.tenant(request),
+            code=body.code,
+            after=body.after,
+            limit=limit_of(body.limit),
         )
-        return json_response(counts)
+        return json_response(replayed)
 
 
 _NO_PARAMETERS = shapes.EventsParameters()
+
+
+def _answer(outcome: Outcome) -> Response:
+    return json_response(answer(outcome))
+
+
+def _with_receipts(outcome: Outcome) -> Response:
+    return json_response(answer(outcome, receipts=True))
 
 
 def _events_in(request: Request) -> tuple[bytes, Format]:

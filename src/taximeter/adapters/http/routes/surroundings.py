@@ -60,23 +60,3 @@ def instant(text: str | None, default: int) -> int:
 
 def cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-
-
-def when_done(future: asyncio.Future[Any], make: Any) -> asyncio.Future[Any]:
-    """
-    A future of `make()`'s answer once another one has resolved: a task's work without the task,
-    which at tens of thousands of requests a second is felt.
-    """
-    answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    def resolve(done: asyncio.Future[Any]) -> None:
-        if answered.done():
-            return
-        error = done.exception()
-        if error is not None:
-            answered.set_exception(error)
-        else:
-            answered.set_result(make())
-
-    future.add_done_callback(resolve)
-    return answered
