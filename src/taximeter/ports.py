@@ -159,6 +159,12 @@ class EventStore(Protocol):
 
     def find(self, namespace: str, seq: int) -> StoredEvent | None: ...
 
+    def count_by_subject(
+        self, namespace: str, upto: int, subjects: Sequence[str]
+    ) -> dict[str, int]:
+        """How many events each of these subjects has, of any type; those without are absent."""
+        ...
+
     def scan(
         self,
         namespace: str,

@@ -269,6 +269,16 @@ def test_scan_gives_each_event_of_the_types_once(store: Any) -> None:
     assert list(store.scan("default", upto, [])) == []
 
 
+def test_events_are_counted_by_subject_whatever_their_type(store: Any) -> None:
+    first = [event("1"), event("2", "b"), event("3", "b") | {"type": "other"}]
+    store.append(entry([*first, *(event(f"{i}", "c") for i in range(4, 14))]))
+    upto = store.append(entry([event("x", "b")], namespace="elsewhere"))
+    store.append(entry([event("later", "b")]))
+    assert store.count_by_subject("default", upto, ["acme", "b", "nobody"]) == {"acme": 1, "b": 2}
+    assert store.count_by_subject("default", 2, ["b"]) == {"b": 1}
+    assert store.count_by_subject("default", upto, []) == {}
+
+
 def test_fold_counts_the_events_between_two_positions(store: Any) -> None:
     upto = store.append(entry([event(f"{i}", tokens=i) for i in range(10)]))
     spec = FoldSpec("default", 2, upto, (Counter(TOKENS),), ())

@@ -32,13 +32,13 @@ from taximeter.errors import Damaged, TaximeterError
 from taximeter.events import decode
 from taximeter.events.acceptance import AcceptanceWindow
 from taximeter.instants import DAY, SECOND
-from taximeter.live.snapshot import encode
+from taximeter.live.snapshot import Stale, encode
 from taximeter.ports import ApiKey
 from taximeter.services import recovery
 from taximeter.services.committer import Committer
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.feed import Feed
-from taximeter.services.rebuild import begin_rebuild, rebuild
+from taximeter.services.rebuild import begin_rebuild, rebuild, recount_subjects
 from taximeter.services.sequencer import Sequencer
 from taximeter.services.telemetry import Telemetry
 from taximeter.services.tenant import Tenant
@@ -50,6 +50,7 @@ DEFAULT_NAMESPACE = "default"
 SNAPSHOT_EVERY_EVENTS = 500_000
 SNAPSHOT_EVERY_S = 60.0
 STOP_GRACE_S = 10.0
+FOLLOW_UP_S = 0.05
 LOG_READER = "taximeter.adapters.log:LogReader"
 
 
@@ -102,6 +103,7 @@ class Node:
         self.owner_key = self._ensure_owner_key()
         self._closed_segments = len(list(segment_spans(self.log.segments())))
         self._tasks: list[asyncio.Task[None]] = []
+        self._follow_up: asyncio.TimerHandle | None = None
         self.server: Server | None = None
         self.port = 0
 
@@ -110,13 +112,13 @@ class Node:
 
     # --- recovery -----------------------------------------------------------------------------
 
-    def _recover(self) -> tuple[dict[str, recovery.Stale], int, int]:
+    def _recover(self) -> tuple[dict[str, Stale], int, int]:
         snapshot, stale = recovery.load_snapshot(
             self.snapshots.newest_first(), self.tenants, self.log.position
         )
         spans = list(segment_spans(self.log.segments()))
         known = self.keeper.load_closed(spans, self._expired_before())
-        read = recovery.replay(
+        read, idle_entries = recovery.replay(
             self.log, self.tenants, self._new_tenant, self.keeper, snapshot, known
         )
         logger.info(
@@ -128,7 +130,7 @@ class Node:
                 "identities": len(self.keeper.index),
             },
         )
-        return stale, snapshot.idle_entries, snapshot.position
+        return stale, idle_entries, snapshot.position
 
     def _expired_before(self) -> int:
         """
@@ -146,17 +148,20 @@ class Node:
 
     async def _fold_stale(self) -> None:
         """Fold what the snapshot did not have, before anybody can ask."""
-        position = self.core.sequencer.position
+        upto = min(self.core.sequencer.position, self._snapshot_position)
         for name, stale in self._stale.items():
             tenant = self.tenants[name]
-            everyone = sorted(tenant.live.accounts.keys() - stale.customers)
+            everyone = tenant.live.accounts.keys() - stale.customers
             counters = tenant.live.layout.counters
             missing = [counter for counter in counters if counter.key in stale.counters]
-            upto = min(position, self._snapshot_position)
-            for customers, wanted in ((sorted(stale.customers), counters), (everyone, missing)):
+            if upto and (stale.customers or stale.given_up):
+                await recount_subjects(
+                    self.core, tenant, sorted(stale.customers), sorted(stale.given_up), upto
+                )
+            for customers, wanted in ((stale.customers, counters), (everyone, missing)):
                 if customers and wanted and upto:
-                    begin_rebuild(self.core, tenant, customers)
-                    await rebuild(self.core, tenant, customers, wanted, upto, "start")
+                    found = begin_rebuild(self.core, tenant, sorted(customers), wanted, upto=upto)
+                    await rebuild(self.core, tenant, found, "start")
 
     # --- keys ---------------------------------------------------------------------------------
 
@@ -247,7 +252,14 @@ class Node:
         self.telemetry.commit.observe(seconds)
         self.telemetry.commits += 1
         self.telemetry.commit_entries += entries
-        self.store.notify(position)
+        if self._follow_up is None:
+            loop = asyncio.get_running_loop()
+            self._follow_up = loop.call_later(FOLLOW_UP_S, self._after_commits)
+
+    def _after_commits(self) -> None:
+        """What need not be done for each frame: thousands come in a second."""
+        self._follow_up = None
+        self.store.notify(self.committer.position)
         spans = list(segment_spans(self.log.segments()))
         if len(spans) > self._closed_segments:
             fresh, self._closed_segments = spans[self._closed_segments :], len(spans)

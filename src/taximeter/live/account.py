@@ -27,7 +27,8 @@ class Account:
         end: Instant the subscription ends, exclusive; None while it runs. Events outside of
             [schedule.start, end) are stored but belong to no period here.
         periods: Start of a period -> (its end, its counters).
-        rebuilding: How many folds of history are on their way; exact only at 0.
+        rebuilding: For each fold of history on its way, the keys of the counters it brings;
+            exact only when empty.
         seen: Some accepted event named one of its subjects.
     """
 
@@ -54,7 +55,7 @@ class Account:
         self.periods: dict[int, tuple[int, Cells]] = {}
         self.cells: Cells = []
         self.period_start = self.period_end = 0  # an empty period: no event falls into it
-        self.rebuilding = 0
+        self.rebuilding: tuple[frozenset[str], ...] = ()
         self.seen = False
 
     def cells_at(self, at: int, empty: Callable[[], Cells]) -> Cells | None:
@@ -78,6 +79,10 @@ class Account:
         if start > self.period_start:
             self.period_start, self.period_end, self.cells = start, *known
         return known[1]
+
+    def is_exact(self, counter: str) -> bool:
+        """Whether a counter, by its key, has all of its history."""
+        return not any(counter in missing for missing in self.rebuilding)
 
     def cells_of(self, period: Period) -> Cells | None:
         """The counters of a period, or None if nothing was counted in it."""

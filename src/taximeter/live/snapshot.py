@@ -20,9 +20,10 @@ FORMAT = 1
 
 
 class AccountSnapshot(msgspec.Struct, frozen=True):
-    """`signature` is what the counters depend on beside the events; `periods` has [start, end,
-    dumped cells] in order."""
+    """`subjects` and `signature` are what the counters depend on beside the events; `periods` has
+    [start, end, dumped cells] in order. Without a signature they are not complete."""
 
+    subjects: list[str]
     signature: str
     seen: bool
     periods: list[tuple[int, int, list[Any]]]
@@ -49,11 +50,10 @@ class Snapshot(msgspec.Struct, frozen=True):
     namespaces: dict[str, StateSnapshot]
 
 
-def signature(customer: Customer, account: Account) -> str:
-    """Equal signatures: the same events fall into the same periods of the same account."""
+def signature(account: Account) -> str:
+    """Equal signatures: the same instants fall into the same periods of an account."""
     subscription = account.subscription
     facts = (
-        sorted(customer.all_subjects),
         account.schedule,
         None if subscription is None else (subscription.id, account.end),
     )
@@ -65,13 +65,15 @@ def dump_state(
 ) -> StateSnapshot:
     """
     Deterministic: equal states give equal snapshots, however they came about. Periods in which
-    nothing was counted are left out: a question about them may have made one.
+    nothing was counted are left out: a question about them may have made one. An account whose
+    history is on its way has no signature: it is folded again.
     """
     layout = state.layout
     order = sorted(layout.slots)
     dumped = {
         key: AccountSnapshot(
-            signature(customers[key], account),
+            sorted(customers[key].all_subjects),
+            "" if account.rebuilding else signature(account),
             account.seen,
             [
                 (start, end, _dump_cells(layout, order, cells))
@@ -85,25 +87,38 @@ def dump_state(
     return StateSnapshot(order, dumped, unmatched, counts)
 
 
-def load_state(
-    state: LiveState, customers: dict[str, Customer], snapshot: StateSnapshot
-) -> tuple[set[str], set[str]]:
+class Stale(msgspec.Struct):
+    """
+    What a snapshot could not vouch for.
+
+    Attributes:
+        customers: Keys of customers to be folded again.
+        counters: Keys of counters to be folded again, for everybody.
+        given_up: Subjects that customers had then and nobody claims now; how many events they have
+            is to be counted.
+    """
+
+    customers: set[str]
+    counters: set[str]
+    given_up: set[str]
+
+
+def load_state(state: LiveState, customers: dict[str, Customer], snapshot: StateSnapshot) -> Stale:
     """
     Fill an empty state that has its customers and counters.
 
     Returns:
-        Keys of customers, and keys of counters, whose history the snapshot does not hold as it is
-        needed now: both must be folded again.
+        What the snapshot does not hold as it is needed now.
     """
     held = set(snapshot.counters)
     missing = {key for key in state.layout.slots if key not in held}
     layout = Layout([c for c in state.layout.counters if c.key in held])
     places = [snapshot.counters.index(counter.key) for counter in layout.counters]
-    stale: set[str] = set()
+    stale = Stale(set(), missing, _given_up(state, snapshot))
     for key, account in state.accounts.items():
         saved = snapshot.accounts.get(key)
-        if saved is None or saved.signature != signature(customers[key], account):
-            stale.add(key)
+        if saved is None or not _is_same(saved, customers[key], account):
+            stale.customers.add(key)
             continue
         account.seen = saved.seen
         for start, _, dumped in saved.periods:
@@ -116,7 +131,17 @@ def load_state(
         for subject, count in snapshot.unmatched.items()
         if subject not in state.by_subject
     }
-    return stale, missing
+    return stale
+
+
+def _is_same(saved: AccountSnapshot, customer: Customer, account: Account) -> bool:
+    subjects = sorted(customer.all_subjects)
+    return saved.subjects == subjects and saved.signature == signature(account)
+
+
+def _given_up(state: LiveState, snapshot: StateSnapshot) -> set[str]:
+    had = {subject for saved in snapshot.accounts.values() for subject in saved.subjects}
+    return had - state.by_subject.keys()
 
 
 def encode(snapshot: Snapshot) -> bytes:

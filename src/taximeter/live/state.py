@@ -8,7 +8,7 @@ it, so answers are exact without locks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from taximeter.customers import Customer, Subscription
@@ -31,6 +31,7 @@ class LiveState:
         accounts: Customer key -> account.
         by_subject: Subject -> the account of the customer that claims it.
         unmatched: Subject nobody claims -> how many of its events were accepted.
+        births: Counter key -> a number that is another one each time the counter is added.
     """
 
     def __init__(self, counters: Sequence[Counter] = ()) -> None:
@@ -38,6 +39,8 @@ class LiveState:
         self.accounts: dict[str, Account] = {}
         self.by_subject: dict[str, Account] = {}
         self.unmatched: dict[str, int] = {}
+        self.births = dict.fromkeys(self.layout.slots, 0)
+        self._generation = 0
 
     # --- what is counted, and for whom ---
 
@@ -51,6 +54,8 @@ class LiveState:
         old = self.layout
         added = [counter for counter in wanted if counter.key not in old.slots]
         self.layout = Layout(wanted)
+        self._generation += 1
+        self.births = {key: self.births.get(key, self._generation) for key in self.layout.slots}
         for account in self.accounts.values():
             account.relayout(lambda cells: moved(cells, old, self.layout))
         return added
@@ -110,18 +115,22 @@ class LiveState:
             program = programs.get(event.type)
             self.fold(event, at, program.measure_stored(event) if program is not None else None)
 
-    def merge(self, customer: str, history: History, layout: Layout) -> None:
+    def merge(self, customer: str, history: History, layout: Layout, kept: Container[str]) -> None:
         """
         Add history that was counted elsewhere in another layout.
 
         Aggregates are mergeable (K12), so it does not matter that newer events came first.
+
+        Args:
+            kept: Keys of the counters to add; others of the layout are passed over.
         """
         account = self.accounts[customer]
         account.seen = account.seen or bool(history)
         for start, cells in history.items():
             ours = account.cells_at(start, self.layout.new_cells)
             if ours is not None:
-                ours[:] = self.layout.merge_cells(ours, moved(cells, layout, self.layout))
+                theirs = moved(cells, layout, self.layout, kept)
+                ours[:] = self.layout.merge_cells(ours, theirs)
 
     # --- answers ---
 
@@ -138,14 +147,14 @@ class LiveState:
         return {} if cells is None or slot is None else self.layout.cell_groups(cells, slot)
 
 
-def moved(cells: Cells, old: Layout, new: Layout) -> Cells:
-    """The same counters in another layout; those it does not have are dropped."""
-    if old is new:
+def moved(cells: Cells, old: Layout, new: Layout, kept: Container[str] | None = None) -> Cells:
+    """The same counters in another layout; those it does not have, or not `kept`, are dropped."""
+    if old is new and kept is None:
         return cells
     result = new.new_cells()
     for key, slot in new.slots.items():
         source = old.slots.get(key)
-        if source is not None:
+        if source is not None and (kept is None or key in kept):
             result[2 * slot : 2 * slot + 2] = cells[2 * source : 2 * source + 2]
     return result
 

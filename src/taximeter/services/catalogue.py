@@ -19,7 +19,7 @@ from taximeter.catalog.document import (
 from taximeter.errors import Rejected
 from taximeter.ports import CatalogVersion
 from taximeter.services.core import Core, audit
-from taximeter.services.rebuild import begin_rebuild, rebuild
+from taximeter.services.rebuild import mark_history, rebuild
 from taximeter.services.tenant import Tenant
 
 REBUILD_WAIT_S = 5.0
@@ -52,32 +52,37 @@ async def publish(
     """
     catalog = parse_catalog(document)
     async with core.lock(tenant):
-        changes = diff(tenant.catalog, catalog)
-        _keep_what_is_used(tenant, catalog)
-        if not changes or dry_run:
-            return Published(tenant.version, changes)
-        now = core.clock.now()
-        version = tenant.version + 1
-        await core.books.run(
-            core.books.books.add_catalog_version,
-            CatalogVersion(tenant.name, version, canonical_document(catalog), now, actor),
-        )
-        tenant.add_catalog(version, catalog, now)
-        rebuilding = await count_as_wanted(core, tenant, f"catalogue version {version}")
-        await core.books.run(
-            core.books.books.add_audit,
-            audit(tenant, now, actor, "catalog.publish", str(version), changes=len(changes)),
-        )
-        return Published(version, changes, rebuilding)
+        return await _publish(core, tenant, catalog, actor, dry_run=dry_run)
 
 
 async def put_meter(
     core: Core, tenant: Tenant, key: str, meter: dict[str, Any], actor: str
 ) -> Published:
     """Publish the catalogue with one meter added or replaced."""
-    document = dump_catalog(tenant.catalog)
-    document["meters"] = {**document["meters"], key: meter}
-    return await publish(core, tenant, document, actor)
+    async with core.lock(tenant):
+        # Read under the lock, so that of two meters put at once neither loses the other.
+        document = dump_catalog(tenant.catalog)
+        document["meters"] = {**document["meters"], key: meter}
+        return await _publish(core, tenant, parse_catalog(document), actor)
+
+
+async def _publish(
+    core: Core, tenant: Tenant, catalog: Catalog, actor: str, *, dry_run: bool = False
+) -> Published:
+    changes = diff(tenant.catalog, catalog)
+    _keep_what_is_used(tenant, catalog)
+    if not changes or dry_run:
+        return Published(tenant.version, changes)
+    now = core.clock.now()
+    version = tenant.version + 1
+    await core.books.run(
+        core.books.books.add_catalog_version,
+        CatalogVersion(tenant.name, version, canonical_document(catalog), now, actor),
+        audit(tenant, now, actor, "catalog.publish", str(version), changes=len(changes)),
+    )
+    tenant.add_catalog(version, catalog, now)
+    rebuilding = await count_as_wanted(core, tenant, f"catalogue version {version}")
+    return Published(version, changes, rebuilding)
 
 
 async def count_as_wanted(core: Core, tenant: Tenant, reason: str) -> bool:
@@ -87,12 +92,10 @@ async def count_as_wanted(core: Core, tenant: Tenant, reason: str) -> bool:
     Returns:
         Whether history is still on its way after a few seconds.
     """
-    added = tenant.live.set_counters(tenant.wanted_counters())
-    if not added or not core.sequencer.position:
+    missing = mark_history(core, tenant, tenant.live.set_counters(tenant.wanted_counters()))
+    if missing is None:
         return False
-    customers = [key for key, account in tenant.live.accounts.items() if account.seen]
-    upto = begin_rebuild(core, tenant, customers)
-    task = asyncio.create_task(rebuild(core, tenant, customers, added, upto, reason))
+    task = asyncio.create_task(rebuild(core, tenant, missing, reason))
     core.keep(task)
     done, _ = await asyncio.wait([task], timeout=REBUILD_WAIT_S)
     return not done

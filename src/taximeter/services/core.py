@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from taximeter.errors import NotFound, Rejected, Unavailable
+from taximeter.instants import format_instant
 from taximeter.live.refold import Folded, FoldSpec
 from taximeter.ports import (
     AuditEntry,
@@ -72,6 +73,9 @@ class Store(Protocol):
         self, scope: LineScope, group: tuple[str | None, ...], after: int, limit: int
     ) -> list[StoredEvent]: ...
     async def find(self, namespace: str, seq: int) -> StoredEvent | None: ...
+    async def count_by_subject(
+        self, namespace: str, upto: int, subjects: Sequence[str]
+    ) -> dict[str, int]: ...
     async def fold(self, spec: FoldSpec) -> Folded: ...
 
 
@@ -126,8 +130,6 @@ class Core:
 
     def as_of(self) -> dict[str, str]:
         """What an answer from memory reflects."""
-        from taximeter.instants import format_instant
-
         return {
             "position": f"0:{self.sequencer.position}",
             "time": format_instant(self.clock.now()),

@@ -16,7 +16,13 @@ from taximeter.instants import format_instant
 from taximeter.money import exponent
 from taximeter.periods import Anchor, check_timezone
 from taximeter.services.core import Core, audit, require_customer
-from taximeter.services.rebuild import begin_rebuild, rebuild
+from taximeter.services.rebuild import (
+    Rebuild,
+    begin_rebuild,
+    mark_history,
+    rebuild,
+    recount_subjects,
+)
 from taximeter.services.tenant import Tenant
 
 MAX_SUBJECTS = 10_000
@@ -56,10 +62,21 @@ async def put_customer(core: Core, tenant: Tenant, customer: Customer, actor: st
         if known is not None and _counts_alike(tenant, known, customer):
             tenant.customers[customer.key] = customer
         else:
-            has_history = _has_history(tenant, customer)
-            tenant.put_customer(customer)
-            await _recount(core, tenant, customer.key, has_history, f"customer {customer.key}")
+            await _replace(core, tenant, known, customer)
         return customer
+
+
+async def _replace(core: Core, tenant: Tenant, known: Customer | None, customer: Customer) -> None:
+    """Put a fresh account in the place of the old one, and fill it with what it had counted."""
+    had_events = known is not None and tenant.live.accounts[known.key].seen
+    has_history = had_events or any(s in tenant.live.unmatched for s in customer.all_subjects)
+    tenant.put_customer(customer)
+    given_up = set(() if known is None else known.all_subjects) - set(customer.all_subjects)
+    upto = core.sequencer.position
+    missing = _mark(core, tenant, customer.key, has_history)
+    if given_up and had_events:
+        await recount_subjects(core, tenant, [customer.key], given_up, upto)
+    await _fill(core, tenant, missing, f"customer {customer.key}")
 
 
 def _check(tenant: Tenant, customer: Customer) -> None:
@@ -105,21 +122,19 @@ def _counts_alike(tenant: Tenant, a: Customer, b: Customer) -> bool:
     return same_zone and set(a.all_subjects) == set(b.all_subjects)
 
 
-def _has_history(tenant: Tenant, customer: Customer) -> bool:
-    account = tenant.live.accounts.get(customer.key)
-    if account is not None and account.seen:
-        return True
-    return any(subject in tenant.live.unmatched for subject in customer.all_subjects)
-
-
-async def _recount(core: Core, tenant: Tenant, key: str, has_history: bool, reason: str) -> None:
-    """Fill a fresh account with what was counted, or would have been, before."""
+def _mark(core: Core, tenant: Tenant, key: str, has_history: bool) -> Rebuild | None:
+    """Of a fresh account: whether anything was counted, or would have been, before."""
     tenant.live.accounts[key].seen = has_history
-    if has_history:
-        upto = begin_rebuild(core, tenant, [key])
-        await rebuild(core, tenant, [key], tenant.live.layout.counters, upto, reason)
-    else:
+    if not has_history:
+        return None
+    return begin_rebuild(core, tenant, [key], tenant.live.layout.counters)
+
+
+async def _fill(core: Core, tenant: Tenant, missing: Rebuild | None, reason: str) -> None:
+    if missing is None:
         core.changed.set()
+    else:
+        await rebuild(core, tenant, missing, reason)
 
 
 async def subscribe(
@@ -175,11 +190,13 @@ async def subscribe(
             audit(tenant, now, actor, "subscription.create", subscription.id, **detail),
         )
         new_terms = tenant.put_subscription(subscription)
-        has_history = tenant.live.accounts[customer].seen
+        had_events = tenant.live.accounts[customer].seen
         tenant.reset_account(customer)
-        if new_terms:
-            tenant.live.set_counters(tenant.wanted_counters())
-        await _recount(core, tenant, customer, has_history, f"subscription {subscription.id}")
+        added = tenant.live.set_counters(tenant.wanted_counters()) if new_terms else []
+        missing = _mark(core, tenant, customer, had_events)
+        others = mark_history(core, tenant, added, but=customer)
+        await _fill(core, tenant, missing, f"subscription {subscription.id}")
+        await _fill(core, tenant, others, f"subscription {subscription.id}")
         return subscription
 
 

@@ -178,14 +178,21 @@ async def _offer(core: Core, tenant: Tenant, letter: DeadLetter) -> Verdict:
     # Without a time of its own it happened when it was received. One from the future has a time,
     # and is held against the present one.
     at = core.clock.now() if letter.code == IN_FUTURE else letter.received_at
+    decided: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def answered(outcome: Outcome, error: TaximeterError | None) -> None:
+        if error is None:
+            decided.set_result(outcome)
+        else:
+            decided.set_exception(error)
+
     try:
-        outcome = core.sequencer.ingest(tenant, letter.body, Format.OBJECT, at, backfill=True)
+        core.sequencer.enqueue(tenant, letter.body, Format.OBJECT, at, answered, backfill=True)
     except Unavailable:
         raise
     except TaximeterError:
         return Verdict.REJECTED
-    await outcome.durable
-    return Verdict(outcome.verdicts[0])
+    return Verdict((await decided).verdicts[0])
 
 
 async def find_receipt(

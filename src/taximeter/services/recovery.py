@@ -18,7 +18,7 @@ from taximeter.events.entry import Entry
 from taximeter.events.envelope import Verdict
 from taximeter.events.identity import identities
 from taximeter.events.replay import accepted_events, stored_times
-from taximeter.live.snapshot import Snapshot, StateSnapshot, dump_state, load_state
+from taximeter.live.snapshot import Snapshot, Stale, StateSnapshot, dump_state, load_state
 from taximeter.live.snapshot import decode as decode_snapshot
 from taximeter.ports import Books, EventLog
 from taximeter.services.tenant import Tenant
@@ -28,13 +28,6 @@ logger = logging.getLogger(__name__)
 
 class IdentityMemory(Protocol):
     def load(self, keys: Any, fingerprints: Any, first_seq: int) -> None: ...
-
-
-class Stale(msgspec.Struct):
-    """What a snapshot could not vouch for, per namespace; to be folded from history."""
-
-    customers: set[str]
-    counters: set[str]
 
 
 def load_tenants(books: Books, make: Callable[[str], Tenant]) -> dict[str, Tenant]:
@@ -87,9 +80,8 @@ def load_snapshot(
     stale: dict[str, Stale] = {}
     for name, tenant in tenants.items():
         saved = snapshot.namespaces.get(name) or StateSnapshot([], {}, {}, {})
-        customers, counters = load_state(tenant.live, tenant.customers, saved)
+        stale[name] = load_state(tenant.live, tenant.customers, saved)
         tenant.counts.load(saved.counts)
-        stale[name] = Stale(customers, counters)
     return snapshot, stale
 
 
@@ -100,27 +92,29 @@ def replay(
     memory: IdentityMemory,
     snapshot: Snapshot,
     identities_known: int,
-) -> int:
+) -> tuple[int, int]:
     """
     Fold the log behind the snapshot, and remember identities behind those already known.
 
     Returns:
-        How many events were read.
+        How many events were read, and how many entries without accepted events end the log.
     """
     start = min(snapshot.position, identities_known)
     idle_to_skip = snapshot.idle_entries
-    read = 0
+    read = idle = 0
     for logged in log.read(start):
         entry = logged.entry
         tenant = tenants.get(entry.namespace)
         if tenant is None:
             tenant = tenants[entry.namespace] = make(entry.namespace)
         if not entry.accepted:
+            idle += 1
             if logged.first_seq == snapshot.position + 1 and idle_to_skip:
                 idle_to_skip -= 1
             elif logged.first_seq > snapshot.position:
                 _count(tenant, entry)
             continue
+        idle = 0
         read += entry.accepted
         events = accepted_events(entry)
         times = stored_times(events, entry.received_at)
@@ -130,7 +124,7 @@ def replay(
         if logged.first_seq > snapshot.position:
             _count(tenant, entry)
             tenant.live.fold_stored(zip(events, times, strict=True))
-    return read
+    return read, idle
 
 
 def _count(tenant: Tenant, entry: Entry) -> None:

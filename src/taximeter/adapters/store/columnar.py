@@ -26,7 +26,13 @@ from taximeter.adapters.store.files import (
     write_file,
 )
 from taximeter.adapters.store.leaves import column_name
-from taximeter.adapters.store.lookups import find, line_events, list_events, scan
+from taximeter.adapters.store.lookups import (
+    count_by_subject,
+    find,
+    line_events,
+    list_events,
+    scan,
+)
 from taximeter.adapters.store.recounts import recount
 from taximeter.adapters.store.rows import Chunk, ReadLog, chunks
 from taximeter.adapters.store.usage import usage
@@ -275,6 +281,11 @@ class ColumnarStore:
 
     def find(self, namespace: str, seq: int) -> StoredEvent | None:
         return self._answer(seq, lambda: find(self._db, self._source_of(seq), namespace, seq))
+
+    def count_by_subject(
+        self, namespace: str, upto: int, subjects: Sequence[str]
+    ) -> dict[str, int]:
+        return self._answer(upto, lambda: count_by_subject(self._db, namespace, upto, subjects))
 
     def scan(
         self,

@@ -4,7 +4,7 @@ Events themselves: lists, the events of a line, one by its seq, all for a fold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import duckdb
@@ -100,6 +100,23 @@ def line_events(
         statement.parameters,
     ).fetchall()
     return list(map(stored_event, rows))
+
+
+def count_by_subject(
+    db: duckdb.DuckDBPyConnection, namespace: str, upto: int, subjects: Sequence[str]
+) -> dict[str, int]:
+    """Subject -> how many events of any type it has up to a position; those without are absent."""
+    statement = Statement(NO_LEAVES)
+    conditions = [
+        f"namespace = {statement.bind(namespace)}",
+        f"seq <= {statement.bind(upto)}",
+        one_of(statement, "subject", tuple(subjects)),
+    ]
+    rows = db.execute(
+        f"SELECT subject, count(*) FROM events WHERE {' AND '.join(conditions)} GROUP BY subject",
+        statement.parameters,
+    ).fetchall()
+    return dict(rows)
 
 
 def find(

@@ -154,6 +154,14 @@ class StoreProcess:
         found: StoredEvent | None = await self.call("find", namespace, seq)
         return found
 
+    async def count_by_subject(
+        self, namespace: str, upto: int, subjects: Sequence[str]
+    ) -> dict[str, int]:
+        counts: dict[str, int] = await self.call(
+            "count_by_subject", namespace, upto, tuple(subjects), timeout_s=LONG_S
+        )
+        return counts
+
     async def fold(self, spec: FoldSpec) -> Folded:
         folded: Folded = await self.call("fold", spec, timeout_s=LONG_S)
         return folded

@@ -129,7 +129,7 @@ def _upto(request: Request) -> int:
     match request.arguments:
         case (UsageQuery() | EventsQuery() | LineScope() | FoldSpec() as query, *_):
             return query.upto
-        case (str(), int() as upto, *_):  # find, scan
+        case (str(), int() as upto, *_):  # find, scan, count_by_subject
             return upto
         case (list() as scopes,):  # recount
             return max((scope.upto for scope in scopes), default=0)

@@ -11,7 +11,6 @@ import msgspec
 from taximeter.events.envelope import Rejection
 from taximeter.periods import Anchor, WindowSize
 
-
 # A number or a string of one, read exactly; a typed union would send numbers through a float.
 Quantity = Annotated[Any, msgspec.Meta(extra_json_schema={"type": ["number", "string"]})]
 
@@ -93,6 +92,7 @@ class DeadLetterList(msgspec.Struct):
 
 class ReplayBody(Strict):
     code: str | None = None
+    after: int = 0
     limit: int = 1000
 
 
@@ -101,6 +101,7 @@ class ReplayAnswer(msgspec.Struct):
     accepted: int
     duplicates: int
     failed: int
+    next: int | None
 
 
 class MeterBody(msgspec.Struct):
