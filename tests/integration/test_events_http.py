@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import zstandard
-
 from tests.integration.scene import CATALOG, Scene, event
 from tests.serving import Served, serve
 

@@ -290,7 +290,7 @@ class Node:
         position = self.sequencer.position
         snapshot = recovery.take_snapshot(self.tenants, position, self.sequencer.idle_entries)
         try:
-            await self.committer.durable(position)
+            await self.committer.flushed()
             await asyncio.to_thread(lambda: self.snapshots.write(position, encode(snapshot)))
             self._snapshot_position = position
         except (OSError, TaximeterError) as error:

@@ -67,11 +67,13 @@ async def preview(core: Core, tenant: Tenant, customer: str, at: int | None) -> 
         raise NotFound("not_found", f"Customer {customer!r} has no subscription at that instant.")
     account = tenant.live.accounts[customer]
     due = _due(tenant, subscription, account.schedule, account.schedule.index(instant))
-    if at is None and account.period_start <= due.period.start:
+    if at is None and not account.rebuilding:
         usage = list(_live_usage(tenant, account, due))
         return _build(due, "preview", usage, due.period, core.sequencer.position)
     upto = await core.upto()
-    cut = Period(due.period.start, max(due.period.start, min(due.period.end, instant)))
+    # Events from the near future count live, so they do in what stands in for it.
+    cut_at = due.period.end if at is None else min(due.period.end, instant)
+    cut = Period(due.period.start, cut_at)
     (usage,) = await _recount(core, tenant, [due], upto, cut)
     return _build(due, "preview", usage, due.period, upto)
 
@@ -138,7 +140,9 @@ async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
 
     Raises:
         Rejected: `invalid_parameter` for an instant in the future: that period may still change.
+        Unavailable: `storage_full`, `storage_failed`: some of what was counted is not on disk.
     """
+    core.committer.ready()
     now = core.clock.now()
     if as_of > now:
         raise Rejected("invalid_parameter", "as_of lies in the future; its periods are still open.")

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate, islice
 
 from taximeter.errors import TaximeterError, Unavailable
 from taximeter.events.entry import Entry
@@ -21,9 +22,42 @@ from taximeter.ports import EventLog
 logger = logging.getLogger(__name__)
 
 RETRY_FULL_DISK_S = 1.0
+MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 Done = Callable[[TaximeterError | None], None]
 """Told what became of an entry; never raises."""
+
+
+def _nobody(_error: TaximeterError | None) -> None:
+    """Whoever waited for this entry has been told that the disk was full."""
+
+
+class Barriers:
+    """Those who wait until a number is reached."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    async def wait(self, number: int) -> None:
+        barrier: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((number, barrier))
+        await barrier
+
+    def reach(self, number: int) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for wanted, barrier in waiting:
+                if wanted > number:
+                    self._waiting.append((wanted, barrier))
+                elif not barrier.done():
+                    barrier.set_result(None)
+
+    def give_up(self, error: TaximeterError | None) -> None:
+        """Let everybody go on, or fail."""
+        waiting, self._waiting = self._waiting, []
+        for _, barrier in waiting:
+            if not barrier.done():
+                barrier.set_result(None) if error is None else barrier.set_exception(error)
 
 
 class Committer:
@@ -54,8 +88,9 @@ class Committer:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
         self._pending: list[Entry] = []
         self._waiters: list[Done] = []
-        self._barriers: list[tuple[int, asyncio.Future[None]]] = []
         self._pending_bytes = 0
+        self._submitted = self._written = 0  # entries
+        self._durable, self._settled, self._flushed = Barriers(), Barriers(), Barriers()
         self._busy = False
         self.full: TaximeterError | None = None
         self.failure: TaximeterError | None = None
@@ -83,6 +118,7 @@ class Committer:
         """Queue an entry; `done` is called with None once it is on disk, or with the error."""
         self._pending.append(entry)
         self._waiters.append(done)
+        self._submitted += 1
         self._pending_bytes += len(entry.body)
         if not self._busy:
             # One turn of the loop later: requests that arrived together share the frame.
@@ -90,14 +126,39 @@ class Committer:
             asyncio.get_running_loop().call_soon(self._start)
 
     async def durable(self, position: int) -> None:
-        """Wait until `position` is on disk."""
-        if self.position >= position:
-            return
-        if self.failure is not None:
-            raise self.failure
-        barrier: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._barriers.append((position, barrier))
-        await barrier
+        """
+        Wait until `position` is on disk, also through a time when the disk is full.
+
+        Raises:
+            Unavailable: `storage_failed`: it never will be.
+        """
+        if self.position < position:
+            if self.failure is not None:
+                raise self.failure
+            await self._durable.wait(position)
+
+    async def settled(self, position: int) -> bool:
+        """
+        Wait until `position` is on disk, or cannot be for now.
+
+        Returns:
+            Whether it is.
+        """
+        if self.position < position and self.failure is None and self.full is None:
+            await self._settled.wait(position)
+        return self.position >= position
+
+    async def flushed(self) -> None:
+        """
+        Wait until all entries submitted so far are on disk, those without accepted events too.
+
+        Raises:
+            Unavailable: `storage_failed`.
+        """
+        if self._written < self._submitted:
+            if self.failure is not None:
+                raise self.failure
+            await self._flushed.wait(self._submitted)
 
     async def close(self) -> None:
         """Write what is pending, then stop the writer."""
@@ -111,13 +172,23 @@ class Committer:
             self._waiters = []
             self._busy = False
             return
-        entries, waiters = self._pending, self._waiters
-        self._pending, self._waiters, self._pending_bytes = [], [], 0
+        entries, waiters = self._take()
         started = time.perf_counter()
         future = asyncio.get_running_loop().run_in_executor(
             self._executor, self._log.append, entries
         )
         future.add_done_callback(lambda done: self._finish(done, entries, waiters, started))
+
+    def _take(self) -> tuple[list[Entry], list[Done]]:
+        """What goes into the next frame: nearly always everything. A full disk piles up more."""
+        count = len(self._pending)
+        if self._pending_bytes > MAX_FRAME_BYTES:
+            sizes = accumulate(len(entry.body) for entry in self._pending)
+            count = 1 + sum(size <= MAX_FRAME_BYTES for size in islice(sizes, 1, None))
+        taken, waiters = self._pending[:count], self._waiters[:count]
+        self._pending, self._waiters = self._pending[count:], self._waiters[count:]
+        self._pending_bytes = sum(len(entry.body) for entry in self._pending)
+        return taken, waiters
 
     def _finish(
         self,
@@ -128,6 +199,7 @@ class Committer:
     ) -> None:
         error = done.exception()
         if error is None:
+            self._written += len(entries)
             self._acknowledge(done.result(), waiters)
             if self._on_commit is not None:
                 self._on_commit(self.position, len(entries), time.perf_counter() - started)
@@ -144,14 +216,9 @@ class Committer:
         self.full = None
         for done in waiters:
             done(None)
-        if self._barriers:
-            waiting = self._barriers
-            self._barriers = []
-            for wanted, barrier in waiting:
-                if wanted > position:
-                    self._barriers.append((wanted, barrier))
-                elif not barrier.done():
-                    barrier.set_result(None)
+        self._durable.reach(position)
+        self._settled.reach(position)
+        self._flushed.reach(self._written)
 
     def _wait_for_room(
         self, error: TaximeterError, entries: list[Entry], waiters: list[Done]
@@ -161,7 +228,9 @@ class Committer:
         self.full = error
         self._fail(waiters + self._waiters, error)
         self._pending = entries + self._pending
-        self._waiters = []
+        self._pending_bytes += sum(len(entry.body) for entry in entries)
+        self._waiters = [_nobody] * len(self._pending)
+        self._settled.give_up(None)
         asyncio.get_running_loop().call_later(RETRY_FULL_DISK_S, self._start)
 
     def _stop_for_good(self, error: BaseException) -> None:
@@ -172,10 +241,9 @@ class Committer:
                 "storage_failed", "The log could not be written; restart to recover."
             )
         logger.critical("the log cannot be written; no event is acknowledged", exc_info=error)
-        for _, barrier in self._barriers:
-            if not barrier.done():
-                barrier.set_exception(self.failure)
-        self._barriers = []
+        self._durable.give_up(self.failure)
+        self._flushed.give_up(self.failure)
+        self._settled.give_up(None)
 
     @staticmethod
     def _fail(waiters: list[Done], error: TaximeterError | None) -> None:

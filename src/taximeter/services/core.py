@@ -154,8 +154,9 @@ class Core:
                 )
             await asyncio.sleep(0.01)
         position = self.sequencer.position
-        await self.committer.durable(position)
-        return position
+        await self.committer.settled(position)
+        # While the disk is full or has failed, what is not on it was acknowledged to nobody.
+        return min(position, self.committer.position)
 
 
 def parse_position(text: str) -> int:

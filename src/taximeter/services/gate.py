@@ -14,8 +14,8 @@ import msgspec
 
 from taximeter.catalog.features import BooleanEntitlement, Feature, FeatureType
 from taximeter.entitlements import decide as gate
-from taximeter.entitlements.decide import Decision
-from taximeter.errors import Refused, Rejected, TaximeterError
+from taximeter.entitlements.decide import Decision, Reason
+from taximeter.errors import Refused, Rejected, TaximeterError, Unavailable
 from taximeter.events.decode import decode
 from taximeter.events.entry import KIND_CONSUME, Entry
 from taximeter.events.envelope import Event, Format, Verdict
@@ -40,6 +40,9 @@ def check(tenant: Tenant, customer: str, feature_key: str, amount_pico: int, now
     Args:
         customer: Its key, or a subject it claims.
         amount_pico: What is asked for; not negative.
+
+    Raises:
+        Unavailable: `rebuilding`: a hard limit cannot be held while history is missing.
     """
     account = tenant.account(customer)
     if account is None:
@@ -47,7 +50,20 @@ def check(tenant: Tenant, customer: str, feature_key: str, amount_pico: int, now
     feature = tenant.catalog.features.get(feature_key)
     if feature is None:
         return gate.unknown_feature(feature_key)
-    return _decide(tenant, account, feature, amount_pico, now)
+    return _decide_exactly(tenant, account, feature, amount_pico, now)
+
+
+def _decide_exactly(
+    tenant: Tenant, account: Account, feature: Feature, amount_pico: int, now: int
+) -> Decision:
+    decision = _decide(tenant, account, feature, amount_pico, now)
+    if account.rebuilding and decision.reason is Reason.WITHIN_LIMIT:
+        counter = tenant.feature_counters.get(feature.key)
+        if counter is not None and not account.is_exact(counter):
+            raise Unavailable(
+                "rebuilding", f"The usage of {account.customer!r} is being counted again."
+            )
+    return decision
 
 
 def _decide(
@@ -78,8 +94,16 @@ def _period_at(account: Account, now: int) -> Period:
 
 
 def entitlements(tenant: Tenant, customer: str, now: int) -> dict[str, Decision]:
-    """Every feature of the catalogue with what the customer may do now."""
-    return {key: check(tenant, customer, key, 0, now) for key in tenant.catalog.features}
+    """
+    Every feature of the catalogue with what the customer may do now, as far as it is known: while
+    an account is being rebuilt, numbers are still growing.
+    """
+    account = tenant.account(customer)
+    assert account is not None, "the caller has looked"
+    return {
+        key: _decide(tenant, account, feature, 0, now)
+        for key, feature in tenant.catalog.features.items()
+    }
 
 
 class Consumption(msgspec.Struct):
@@ -139,6 +163,7 @@ def consume(
     Raises:
         Rejected: `feature_not_metered`, `amount_not_countable`, or a refused value in `data`.
         Refused: `event_conflict` if the id was used for something else.
+        Unavailable: `rebuilding` as for `check`; or the log cannot take it now.
     """
     core.committer.admit()
     account = tenant.account(customer)
@@ -157,8 +182,8 @@ def consume(
         known = answers.get(tenant.name, seq)
         if known is None:
             return seq
-        return Consumption(known[1], core.committer.durable(seq))
-    decision = _decide(tenant, account, feature, amount_pico, now)
+        return Consumption(known[1], _on_disk(core, seq))
+    decision = _decide_exactly(tenant, account, feature, amount_pico, now)
     if not decision.allowed:
         return Consumption(_refused(core, decision), None)
     return _record(
@@ -196,6 +221,12 @@ def _record(
 
     core.committer.submit(entry, done)
     return Consumption(answer, durable)
+
+
+async def _on_disk(core: Core, seq: int) -> None:
+    """Raises what keeps it from getting there."""
+    if not await core.committer.settled(seq):
+        core.committer.ready()
 
 
 def _refused(core: Core, decision: Decision) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def ingest(
             keeping = _keep_rejected(core, tenant, outcome, received_at, future, finish)
             core.keep(asyncio.create_task(keeping))
         else:
-            future.set_result(finish(outcome))
+            _resolve(future, finish, outcome)
         tenant.rate.add(received_at // SECOND, outcome.count(Verdict.ACCEPTED))
 
     core.sequencer.enqueue(tenant, body, form, received_at, answered, backfill=backfill)
@@ -82,7 +82,15 @@ async def _keep_rejected(
     except Exception as error:
         future.set_exception(error)
     else:
+        _resolve(future, finish, outcome)
+
+
+def _resolve(future: asyncio.Future[T], finish: Callable[[Outcome], T], outcome: Outcome) -> None:
+    """Whatever is wrong with one answer, the others of its frame are given."""
+    try:
         future.set_result(finish(outcome))
+    except Exception as error:
+        future.set_exception(error)
 
 
 def _rejected(outcome: Outcome) -> list[Rejection]:
@@ -207,7 +215,8 @@ async def find_receipt(
     verdict, seq = core.sequencer.peek(keys, fingerprints)
     if verdict is Verdict.ACCEPTED:
         return None
-    await core.committer.durable(seq)
+    if not await core.committer.settled(seq):
+        return None
     return await core.store.find(tenant.name, seq)
 
 

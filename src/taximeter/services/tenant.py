@@ -156,8 +156,10 @@ class Tenant:
 
     def billed_counter(self, plan: PlanVersion, price: UsagePrice, metering: int) -> Counter:
         """What a price of a plan bills, with the meters of one catalogue version."""
-        meters = self.catalogs[metering].meters
-        meter = meters.get(price.meter) or self.catalogs[plan.version].meters[price.meter]
+        meter = self.catalogs[metering].meters.get(price.meter)
+        if meter is None or not meter.dimensions.keys() >= set(price.group_by):
+            # It has been removed, or lost what this older price groups by.
+            meter = self.catalogs[plan.version].meters[price.meter]
         return Counter(meter, price.filter, price.group_by)
 
     def wanted_counters(self) -> list[Counter]:

@@ -14,7 +14,8 @@ from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes import shapes
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
-from taximeter.errors import Rejected
+from taximeter.errors import Refused, Rejected
+from taximeter.events.entry import KIND_CONSUME
 from taximeter.events.replay import consumed_answer
 from taximeter.quantities import E12, format_quantity, parse_quantity
 from taximeter.services.feed import Decision
@@ -36,7 +37,7 @@ class GateRoutes:
                 description="Answers from memory, exact to the last acknowledged event. A refusal "
                 "is an answer with `allowed: false`, not an error.",
                 request=shapes.CheckBody, response=shapes.DecisionAnswer, essential=True,
-                errors=("invalid_quantity",),
+                errors=("invalid_quantity", "rebuilding"),
                 example={"customer": "acme", "feature": "chat", "amount": 500},
             ),
             Route(
@@ -45,7 +46,8 @@ class GateRoutes:
                 description="The same `id` again gives the same answer.",
                 request=shapes.ConsumeBody, response=shapes.ConsumeAnswer, essential=True,
                 errors=("invalid_quantity", "feature_not_metered", "amount_not_countable",
-                        "event_conflict", "overloaded", "storage_full", "storage_failed"),
+                        "event_conflict", "overloaded", "storage_full", "storage_failed",
+                        "rebuilding"),
                 example={"customer": "acme", "feature": "chat", "amount": 500, "id": "req_1"},
             ),
         ]  # fmt: skip
@@ -89,7 +91,7 @@ class GateRoutes:
             core.clock.now(),
         )
         if isinstance(result, int):
-            return Response(200, self._first_answer(result))
+            return Response(200, self._first_answer(result, body.id))
         if core.feed.watched(tenant.name):
             self._show(tenant, body, result.answer["allowed"], result.answer["reason"])
         if result.durable is not None:
@@ -97,11 +99,15 @@ class GateRoutes:
         core.telemetry.consume.observe(time.perf_counter() - started)
         return json_response(result.answer)
 
-    def _first_answer(self, seq: int) -> bytes:
+    def _first_answer(self, seq: int, event_id: str) -> bytes:
+        """
+        Raises:
+            Refused: `event_conflict`: the event came as an event, so there never was an answer.
+        """
         for logged in self._around.log.read(seq - 1, seq):
-            if logged.first_seq == seq:
+            if logged.first_seq == seq and logged.entry.kind == KIND_CONSUME:
                 return consumed_answer(logged.entry)
-        raise AssertionError(f"the log has no entry at {seq}")
+        raise Refused("event_conflict", f"The id {event_id!r} was used for an event.")
 
     def _show(
         self, tenant: Tenant, body: shapes.CheckBody | shapes.ConsumeBody, allowed: bool, why: str
