@@ -8,6 +8,7 @@ disagree, and no lock exists. A request is acknowledged when its frame is durabl
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeGuard
 
@@ -22,6 +23,8 @@ from taximeter.events.identity import identities
 from taximeter.instants import format_instant
 from taximeter.services.committer import Committer
 from taximeter.services.tenant import Tenant
+
+EVENTS_PER_TURN = 250
 
 ACCEPTED = Verdict.ACCEPTED.value
 DUPLICATE = Verdict.DUPLICATE.value
@@ -111,7 +114,7 @@ class Sequencer:
         self._index = index
         self._committer = committer
         self._on_batch = on_batch
-        self._arrivals: list[Arrival] = []
+        self._arrivals: deque[Arrival] = deque()
         self.position = position
         self.idle_entries = 0  # entries without accepted events since the last accepted one
 
@@ -175,13 +178,19 @@ class Sequencer:
         return self.position
 
     def _decide_arrivals(self) -> None:
-        arrivals, self._arrivals = self._arrivals, []
-        alike: list[Arrival] = []
-        for arrival in arrivals:
-            if alike and not _go_together(alike[0], arrival):
-                self._decide_alike(alike)
-                alike = []
+        """
+        Decide what waits, in order, but no more than one turn's worth of events: checks are
+        answered between the turns, and must not wait behind every batch that came in with them.
+        """
+        arrivals = self._arrivals
+        alike = [arrivals.popleft()]
+        size = len(alike[0].decoded.items)
+        while arrivals and size < EVENTS_PER_TURN and _go_together(alike[0], arrivals[0]):
+            arrival = arrivals.popleft()
+            size += len(arrival.decoded.items)
             alike.append(arrival)
+        if arrivals:
+            asyncio.get_running_loop().call_soon(self._decide_arrivals)
         self._decide_alike(alike)
 
     def _decide_alike(self, arrivals: list[Arrival]) -> None:
