@@ -108,18 +108,24 @@ class Served:
 
 
 @contextmanager
-def serve(tmp_path: Path, *flags: str, env: dict[str, str] | None = None) -> Iterator[Served]:
+def serve(
+    tmp_path: Path, *flags: str, port: int = 0, env: dict[str, str] | None = None
+) -> Iterator[Served]:
     """
     Run `taximeter serve FLAGS` on TMP_PATH/data until the block ends, then end its whole group.
+
+    Args:
+        port: 0 for any free one.
+        env: Set for the server on top of this process's environment, without its TAXIMETER_*.
 
     Raises:
         AssertionError: It did not become ready; the message has what it printed.
     """
     data, errors = tmp_path / "data", tmp_path / "stderr.txt"
-    command = [sys.executable, "-m", "taximeter", "serve", "--data", str(data), "--port", "0"]
+    command = [sys.executable, "-m", "taximeter", "serve", "--data", str(data)]
     with errors.open("a") as log:
         process = subprocess.Popen(
-            [*command, *flags],
+            [*command, "--port", str(port), *flags],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

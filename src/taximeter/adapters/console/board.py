@@ -65,6 +65,7 @@ class Board:
         self._pulses = PulseTaker(core, tenant)
         self._pulse: Pulse | None = None
         self._rate_at = 0
+        self._rejected = 0
         self._ticks = 0
         self.standings = Standings(core, tenant)
         self.happenings = Happenings(tenant)
@@ -116,7 +117,9 @@ class Board:
                 await asyncio.sleep(max(0.1, TICK_S - (time.monotonic() - began)))
 
     async def _tick(self, choices: list[Choice]) -> None:
-        if self._ticks % COUNT_EVERY_TICKS == 0:
+        rejected = self._tenant.counts.rejected
+        if rejected != self._rejected or self._ticks % COUNT_EVERY_TICKS == 0:
+            self._rejected = rejected
             await self._pulses.count_dead_letters()
         shared = self._shared()
         events = self.happenings.fresh()

@@ -21,6 +21,7 @@ from taximeter.services.tenant import Tenant
 
 MAX_SHOWN = 24
 _DATA_LENGTH = 120
+_MAX_MEMBERS = 12
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -32,7 +33,7 @@ class Happening(msgspec.Struct, frozen=True):
         verdict: `accepted`, `unmatched` (accepted, of a subject nobody claims), `duplicate`,
             `conflict`, `rejected`.
         position: Of the event; a duplicate or conflict shows the one it repeats. "" if rejected.
-        text: Its data as JSON, or why it was rejected.
+        text: Its data in a line, or why it was rejected.
     """
 
     verdict: str
@@ -110,8 +111,22 @@ def _shown(verdict: str, seq: int, event: Event, customer: str | None) -> Happen
         type=short(event.type),
         subject=short(event.subject),
         customer=customer,
-        text="" if event.data is None else short(_encode(event.data).decode(), _DATA_LENGTH),
+        text=short(_members(event.data), _DATA_LENGTH),
     )
+
+
+def _members(data: Any) -> str:
+    """The members of an event's data in a line: `model=opus input_tokens=812`."""
+    if not isinstance(data, dict):
+        return "" if data is None else _json(data)
+    shown = list(data.items())[:_MAX_MEMBERS]
+    return " ".join(
+        f"{name}={value if isinstance(value, str) else _json(value)}" for name, value in shown
+    )
+
+
+def _json(value: Any) -> str:
+    return _encode(value).decode()
 
 
 def refusal(rejection: Rejection) -> Happening:

@@ -16,7 +16,7 @@ import msgspec
 Json: TypeAlias = Mapping[str, Any]
 
 _MAX_DEPTH: Final = 4
-_METHODS: Final = ("get", "put", "post", "patch", "delete")
+_METHODS: Final = frozenset({"get", "put", "post", "patch", "delete"})
 _SAMPLES: Final = {"key": "acme", "line": "line_1"}
 _PROBLEM: Final = "application/problem+json"
 
@@ -70,8 +70,8 @@ def operations(document: Json, base_url: str, *, keyless: bool) -> dict[str, lis
     schemas = document["components"]["schemas"]
     found: dict[str, list[Operation]] = {tag["name"]: [] for tag in document["tags"]}
     for path, item in document["paths"].items():
-        for method in _METHODS:
-            if method in item:
+        for method in item:
+            if method in _METHODS:
                 operation = _operation(path, method, item[method], schemas, base_url, keyless)
                 found.setdefault(item[method]["tags"][0], []).append(operation)
     return {tag: group for tag, group in found.items() if group}
@@ -111,7 +111,7 @@ def _parameter(parameter: Json, schemas: Json) -> Field:
     schema = parameter["schema"]
     return Field(
         name=parameter["name"],
-        kind=kind_of(schema, schemas),
+        kind=kind_of(schema, schemas).removesuffix(" | null"),  # it can be left out
         required=parameter.get("required", False),
         default=_default(schema),
         place=parameter["in"],

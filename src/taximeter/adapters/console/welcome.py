@@ -51,10 +51,13 @@ def steps(base_url: str, *, keyless: bool) -> list[Step]:
     """
 
     def command(method: str, path: str, body: dict[str, Any]) -> str:
-        key = "" if keyless else ' -H "Authorization: Bearer $TAXIMETER_KEY"'
+        key = "" if keyless else '  -H "Authorization: Bearer $TAXIMETER_KEY" \\\n'
         text = shlex.quote(json.dumps(body, separators=(",", ":")))
         url = shlex.quote(base_url + path)
-        return f"curl -X {method} {url}{key} -H 'Content-Type: application/json' -d {text}"
+        return (
+            f"curl -X {method} {url} \\\n{key}"
+            f"  -H 'Content-Type: application/json' \\\n  -d {text}"
+        )
 
     return [
         Step(

@@ -122,7 +122,7 @@ function showRate(series) {
   showGrid(y);
   setText(byId("rate-now"), digits(series[series.length - 1]));
   setText(byId("rate-peak"), digits(peak));
-  setText(byId("rate-top"), `full scale ${digits(scale)}/s`);
+  setText(byId("rate-top"), `, full scale ${digits(scale)}`);
 }
 
 function showGrid(y) {
@@ -246,17 +246,20 @@ function choiceElement(item) {
   return element;
 }
 
-/** Newest first, at most `KEPT`. */
-function prepend(list, elements, isAll) {
-  if (!list || isPaused) return;
-  if (isAll) list.replaceChildren(...elements);
-  else {
-    for (const element of elements) element.classList.add("fresh");
+/** Puts items, newest first, on top of a list, or in place of all; at most `KEPT` stay. */
+function showList(id, items, elementOf, isAll) {
+  const list = byId(id);
+  if (!list || isPaused || (!isAll && items.length === 0)) return;
+  const elements = items.map(elementOf);
+  if (isAll) {
+    list.replaceChildren(...elements);
+  } else {
+    // A few new ones are pointed out; in a stream of them that would only flicker.
+    if (elements.length < 4) for (const element of elements) element.classList.add("fresh");
     list.prepend(...elements);
   }
   while (list.children.length > KEPT) list.lastElementChild.remove();
-  const nothing = byId(`no-${list.id}`);
-  if (nothing) nothing.hidden = list.children.length > 0;
+  byId(`no-${id}`).hidden = list.children.length > 0;
 }
 
 function togglePause() {
@@ -268,7 +271,7 @@ function togglePause() {
 
 // --- parts of a page that the server draws -------------------------------------------------------
 
-const PART_EVERY_MS = 2000;
+const PART_EVERY_MS = 1000;
 
 async function loadPart(part) {
   part.loadedAt = performance.now();
@@ -350,8 +353,10 @@ function show(news) {
   if (news.rows) showRows(news.rows);
   if (news.order) wantedOrder = news.order;
   showOrder();
-  if (news.events || news.full) prepend(byId("events"), (news.events || []).map(eventElement), news.full && byId("rows"));
-  if (news.choices || news.full) prepend(byId("choices"), (news.choices || []).map(choiceElement), news.full);
+  // A customer's page has its events from the store, which knows older ones than the stream does.
+  const isConsole = byId("rows") !== null;
+  if (isConsole || !news.full) showList("events", news.events || [], eventElement, news.full);
+  if (isConsole) showList("choices", news.choices || [], choiceElement, news.full);
 }
 
 /** Another search or order is another stream; the address keeps it for a reload. */

@@ -31,7 +31,7 @@ from taximeter.adapters.http.routes.visitors import Visitors, is_signed_in, loca
 from taximeter.adapters.http.routing import Answer, Route
 from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.errors import CODES, NotFound, Rejected, Unauthenticated
-from taximeter.services import billing
+from taximeter.services import billing, proof
 from taximeter.services.tenant import Tenant
 
 Page: TypeAlias = Callable[[Request], Awaitable[Answer]]
@@ -89,6 +89,7 @@ class PageRoutes:
                 max_body_bytes=_FORM_BYTES,
             ),
             Route("GET", "/assets/{name}", self.asset, None),
+            Route("GET", "/favicon.ico", self.favicon, None),
         ]  # fmt: skip
 
     # --- who, and what if not -----------------------------------------------------------------
@@ -226,7 +227,7 @@ class PageRoutes:
         stored = await billing.find_invoice(self._core, tenant, invoice_id)
         verdict = None
         if "verify" in request.query:
-            verdict = await billing.verify(self._core, tenant, invoice_id)
+            verdict = await proof.verify(self._core, tenant, invoice_id)
         return self._page(
             request, "invoice.html",
             invoice=billing.invoice_json(stored), verdict=verdict,
@@ -242,7 +243,7 @@ class PageRoutes:
         invoice = billing.invoice_json(stored)
         line = next((one for one in invoice["lines"] if one["id"] == line_id), None)
         after = keyset(request.query.get("after")) or 0
-        found = await billing.line_events(
+        found = await proof.line_events(
             self._core, tenant, invoice_id, line_id, after, _EVENTS_PER_PAGE
         )
         return self._page(
@@ -291,6 +292,10 @@ class PageRoutes:
     @functools.cached_property
     def _document(self) -> dict[str, Any]:
         return openapi(self._documented, title="Taximeter", version="")
+
+    def favicon(self, request: Request) -> Response:
+        """For whatever is opened in a browser and says nothing of an icon."""
+        return Response(200, rendering.asset("icon.svg"), ASSET_TYPES["icon.svg"])
 
     def asset(self, request: Request) -> Response:
         name = request.params["name"]
