@@ -10,20 +10,18 @@ from typing import Any
 
 import msgspec
 
-from taximeter.catalog.prices import Flat, Price, UsagePrice
+from taximeter.catalog.prices import Price, UsagePrice
 from taximeter.customers import Customer, Subscription
 from taximeter.errors import NotFound, Refused, Rejected
 from taximeter.instants import format_instant
 from taximeter.invoices import states
 from taximeter.invoices.build import Terms, Usage, build_invoice
-from taximeter.invoices.document import canonical_bytes, digest_of, parse_invoice
-from taximeter.invoices.invoice import Invoice, Kind, Line, Status
+from taximeter.invoices.document import canonical_bytes, parse_invoice
+from taximeter.invoices.invoice import Invoice, Status
 from taximeter.live.account import Account
 from taximeter.live.state import schedule_of
-from taximeter.meters.compile import compile_counters
-from taximeter.meters.counter import Counter
 from taximeter.periods import Period, Schedule
-from taximeter.ports import LineScope, Recount, StoredEvent, StoredInvoice
+from taximeter.ports import LineScope, StoredInvoice
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.customers import new_id
 from taximeter.services.tenant import PlanVersion, Tenant, usage_prices
@@ -308,132 +306,3 @@ def invoice_json(stored: StoredInvoice) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.json.decode(stored.document)
     document["status"] = stored.status
     return document
-
-
-# --- proof ------------------------------------------------------------------------------------
-
-
-def find_line(invoice: Invoice, line_id: str) -> Line:
-    for line in invoice.lines:
-        if line.id == line_id:
-            return line
-    raise NotFound("not_found", f"Invoice {invoice.id!r} has no line {line_id!r}.")
-
-
-def line_scope(
-    tenant: Tenant, invoice: Invoice, line: Line
-) -> tuple[LineScope, tuple[str | None, ...]]:
-    """The events behind a usage line, as they were defined when it was made."""
-    assert line.lineage is not None, "only usage lines have events"
-    reference, _, version = line.price.rpartition("@")
-    plan_key, _, price_key = reference.partition("/")
-    plan = tenant.plan_version(plan_key, int(version))
-    assert plan is not None, "catalogue versions are never deleted"
-    price = plan.plan.prices[price_key]
-    assert not isinstance(price, Flat), "a usage line has a usage price"
-    scope = LineScope(
-        namespace=tenant.name,
-        meter=tenant.billed_counter(plan, price, invoice.metering_version).meter,
-        subjects=invoice.subjects,
-        period=line.period,
-        upto=int(line.lineage.position.partition(":")[2]),
-        filter=price.filter,
-        group_by=price.group_by,
-    )
-    return scope, tuple(line.group[name] for name in price.group_by)
-
-
-async def line_events(
-    core: Core, tenant: Tenant, invoice_id: str, line_id: str, after: int, limit: int
-) -> list[StoredEvent]:
-    """The exact events of a line with seq > after, ascending; none for a flat fee."""
-    invoice = parse_invoice((await find_invoice(core, tenant, invoice_id)).document)
-    line = find_line(invoice, line_id)
-    if line.kind is not Kind.USAGE:
-        return []
-    scope, group = line_scope(tenant, invoice, line)
-    return await core.store.line_events(scope, group, after, limit)
-
-
-async def lines_that_billed(
-    core: Core, tenant: Tenant, stored: StoredEvent
-) -> list[dict[str, str]]:
-    """Lines of invoices that are not void whose events include this one."""
-    account = tenant.live.by_subject.get(stored.event.subject)
-    if account is None:
-        return []
-    invoices = await core.books.run(
-        core.books.books.invoices,
-        tenant.name,
-        customer=account.customer,
-        status=None,
-        after=None,
-        limit=1000,
-    )
-    found = []
-    for one in invoices:
-        if one.status != Status.VOID.value and one.period_start <= stored.time < one.period_end:
-            invoice = parse_invoice(one.document)
-            found += [
-                {"invoice": invoice.id, "line": line.id}
-                for line in invoice.lines
-                if line.kind is Kind.USAGE and _billed(tenant, invoice, line, stored)
-            ]
-    return found
-
-
-def _billed(tenant: Tenant, invoice: Invoice, line: Line, stored: StoredEvent) -> bool:
-    scope, group = line_scope(tenant, invoice, line)
-    if stored.event.type != scope.meter.event_type or stored.seq > scope.upto:
-        return False
-    if stored.event.subject not in scope.subjects:
-        return False
-    counter = Counter(scope.meter, scope.filter, scope.group_by)
-    values = compile_counters([(0, counter)]).measure_stored(stored.event)
-    if values is None or values[0] is None:
-        return False
-    return not scope.group_by or values[0][0] == group
-
-
-async def verify(core: Core, tenant: Tenant, invoice_id: str) -> dict[str, Any]:
-    """
-    Recount every usage line from the events and compare quantity, count and digest; and the
-    invoice's own digest with its content.
-    """
-    stored = await find_invoice(core, tenant, invoice_id)
-    invoice = parse_invoice(stored.document)
-    usage_lines = [line for line in invoice.lines if line.kind is Kind.USAGE]
-    scoped = [line_scope(tenant, invoice, line) for line in usage_lines]
-    found = await core.store.recount([scope for scope, _ in scoped]) if scoped else []
-    lines = [
-        _line_verdict(line, group, groups)
-        for line, (_, group), groups in zip(usage_lines, scoped, found, strict=True)
-    ]
-    document = msgspec.json.decode(stored.document)
-    document_ok = digest_of(document) == document["digest"]
-    return {
-        "invoice": invoice.id,
-        "ok": document_ok and all(line["ok"] for line in lines),
-        "document_ok": document_ok,
-        "lines": lines,
-    }
-
-
-def _line_verdict(
-    line: Line, group: tuple[str | None, ...], groups: list[Recount]
-) -> dict[str, Any]:
-    assert line.lineage is not None
-    recounted = next((one for one in groups if one.group == group), None)
-    events = recounted.events if recounted else 0
-    digest = recounted.digest if recounted else None
-    quantity_pico = max(0, recounted.value_pico) if recounted else 0
-    return {
-        "line": line.id,
-        "ok": (
-            events == line.lineage.events
-            and digest == line.lineage.digest
-            and quantity_pico == line.quantity_pico
-        ),
-        "billed": {"events": line.lineage.events, "digest": line.lineage.digest},
-        "recounted": {"events": events, "digest": digest},
-    }

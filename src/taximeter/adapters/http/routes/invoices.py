@@ -17,7 +17,7 @@ from taximeter.adapters.http.routing import Route
 from taximeter.errors import Rejected
 from taximeter.invoices.document import dump_invoice
 from taximeter.invoices.invoice import Status
-from taximeter.services import billing
+from taximeter.services import billing, proof
 from taximeter.services.core import require_customer
 
 
@@ -152,7 +152,7 @@ class InvoiceRoutes:
         query = request.query_as(shapes.PageParameters)
         tenant = self._around.tenant(request)
         limit = limit_of(query.limit)
-        found = await billing.line_events(
+        found = await proof.line_events(
             self._core,
             tenant,
             request.params["id"],
@@ -165,7 +165,7 @@ class InvoiceRoutes:
         return Response(200, _encode({"items": items, "next": following}))
 
     async def verify(self, request: Request) -> Response:
-        verdict = await billing.verify(
+        verdict = await proof.verify(
             self._core, self._around.tenant(request), request.params["id"]
         )
         return json_response(verdict)
