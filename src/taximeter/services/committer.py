@@ -233,6 +233,12 @@ class Committer:
         self._settled.give_up(None)
         asyncio.get_running_loop().call_later(RETRY_FULL_DISK_S, self._start)
 
+    def stop(self, error: BaseException) -> TaximeterError:
+        """Acknowledge nothing from now on; returns the error everybody is told."""
+        self._stop_for_good(error)
+        assert self.failure is not None
+        return self.failure
+
     def _stop_for_good(self, error: BaseException) -> None:
         if isinstance(error, TaximeterError):
             self.failure = error

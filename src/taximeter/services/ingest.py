@@ -18,7 +18,7 @@ from taximeter.events.identity import identities
 from taximeter.instants import SECOND
 from taximeter.ports import DeadLetter, StoredEvent
 from taximeter.services.core import Core
-from taximeter.services.sequencer import Outcome
+from taximeter.services.admission import Outcome
 from taximeter.services.tenant import Tenant
 
 T = TypeVar("T")
@@ -189,6 +189,8 @@ async def _offer(core: Core, tenant: Tenant, letter: DeadLetter) -> Verdict:
     decided: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def answered(outcome: Outcome, error: TaximeterError | None) -> None:
+        if decided.done():
+            return
         if error is None:
             decided.set_result(outcome)
         else:

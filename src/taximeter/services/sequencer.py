@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
 
-import msgspec
-
-from taximeter.errors import Rejected, TaximeterError
-from taximeter.events.acceptance import IN_FUTURE, TOO_OLD, AcceptanceWindow, resolve_times
 from taximeter.events.decode import Decoded, decode
 from taximeter.events.entry import KIND_EVENTS, Entry
 from taximeter.events.envelope import Event, Format, Rejection, Verdict
 from taximeter.events.identity import identities
-from taximeter.instants import format_instant
+from taximeter.services.admission import (
+    Admissible,
+    Answered,
+    Arrival,
+    Outcome,
+    admit,
+    admit_together,
+)
 from taximeter.services.committer import Committer
 from taximeter.services.tenant import Tenant
 
@@ -37,59 +40,6 @@ class Identities(Protocol):
 
     def decide(self, keys: Any, fingerprints: Any, next_seq: int) -> tuple[Any, Any]: ...
     def lookup(self, key: Any) -> tuple[int, int] | None: ...
-
-
-class Outcome(msgspec.Struct, gc=False):
-    """
-    What was decided about one request.
-
-    Attributes:
-        verdicts: One `Verdict` value a byte, in the order of the request.
-        seqs: Where each event stands in the log, 0 for rejected ones; a duplicate or conflict
-            names the event it repeats.
-        errors: Rejected and conflicting items.
-        rejected_bodies: The rejected ones as received, in the order of `errors`.
-        position: Seq of the newest event when the request was decided.
-    """
-
-    verdicts: bytes
-    seqs: list[int]
-    errors: list[Rejection]
-    rejected_bodies: list[bytes]
-    position: int
-
-    def count(self, verdict: Verdict) -> int:
-        return self.verdicts.count(verdict.value)
-
-
-Answered = Callable[[Outcome, TaximeterError | None], None]
-"""Told the outcome once it is durable, or why it could not be made so; never raises."""
-
-
-class Arrival(msgspec.Struct, gc=False):
-    """A decoded request waiting for its turn, which is the end of the loop's present one."""
-
-    tenant: Tenant
-    decoded: Decoded
-    body: bytes
-    form: Format
-    received_at: int
-    backfill: bool
-    answered: Answered
-
-
-class Admissible(msgspec.Struct, gc=False):
-    """
-    Items that only their identity can still keep out, as parallel lists.
-
-    Attributes:
-        places: Of each, its index in the request.
-    """
-
-    places: Sequence[int]
-    events: list[Event]
-    times: list[int]
-    values: list[tuple[Any, ...] | None]
 
 
 class Sequencer:
@@ -191,12 +141,19 @@ class Sequencer:
             alike.append(arrival)
         if arrivals:
             asyncio.get_running_loop().call_soon(self._decide_arrivals)
-        self._decide_alike(alike)
+        try:
+            self._decide_alike(alike)
+        except Exception as error:
+            # What was decided half is known to nobody: as after a failed write, only a restart,
+            # which rebuilds from the log, can tell the truth again.
+            failure = self._committer.stop(error)
+            for arrival in alike:
+                arrival.answered(Outcome(b"", [], [], [], self.position), failure)
 
     def _decide_alike(self, arrivals: list[Arrival]) -> None:
         """Requests of one tenant with clean bodies go as one if every item is admissible."""
         if len(arrivals) > 1:
-            together = _admit_together(arrivals)
+            together = admit_together(arrivals)
             if together is not None:
                 verdicts, seqs = self._identify(arrivals[0].tenant, together)
                 start = 0
@@ -212,7 +169,7 @@ class Sequencer:
                     start = stop
                 return
         for arrival in arrivals:
-            admissible, errors = _admit(arrival)
+            admissible, errors = admit(arrival)
             verdicts, seqs = self._identify(arrival.tenant, admissible)
             self._conclude(arrival, admissible, verdicts, seqs, errors)
 
@@ -244,15 +201,13 @@ class Sequencer:
         if accepted != len(verdicts):
             errors += _conflicts(admissible, verdicts, seqs)
             errors.sort(key=lambda error: error.index)
-        rejected = received - len(verdicts)
-        if rejected:
+        if len(verdicts) != received:
             verdicts, seqs = _with_rejected(received, admissible.places, verdicts, seqs)
         counts = arrival.tenant.counts
-        conflicts = verdicts.count(CONFLICT)
         counts.received += received
         counts.accepted += accepted
-        counts.rejected += rejected
-        counts.conflicts += conflicts
+        counts.rejected += verdicts.count(REJECTED)
+        counts.conflicts += verdicts.count(CONFLICT)
         counts.duplicates += verdicts.count(DUPLICATE)
         decoded = arrival.decoded
         bodies = [decoded.raw(e.index) for e in errors if verdicts[e.index] == REJECTED]
@@ -288,106 +243,6 @@ def _with_rejected(
         all_verdicts[place] = verdict
         all_seqs[place] = seq
     return bytes(all_verdicts), all_seqs
-
-
-def _admit_together(arrivals: list[Arrival]) -> Admissible | None:
-    """All items of clean bodies at once; None if any of them has to be looked at by itself."""
-    if any(arrival.decoded.rejected for arrival in arrivals):
-        return None
-    first = arrivals[0]
-    events = [event for arrival in arrivals for event in arrival.decoded.items]
-    # They arrived within one turn of the loop; whoever sent no time has its own time of receipt.
-    if len({arrival.received_at for arrival in arrivals}) > 1 and any(
-        event.time is None for event in events
-    ):
-        times = [
-            time
-            for arrival in arrivals
-            for time in resolve_times(arrival.decoded.items, arrival.received_at, _window(first))
-        ]
-    else:
-        times = resolve_times(events, first.received_at, _window(first))
-    if not _all_instants(times):
-        return None
-    try:
-        return Admissible(range(len(events)), events, times, _measure(first.tenant, events))
-    except Rejected:
-        return None
-
-
-def _window(arrival: Arrival) -> AcceptanceWindow:
-    window = arrival.tenant.window
-    return window.for_backfill() if arrival.backfill else window
-
-
-def _admit(arrival: Arrival) -> tuple[Admissible, list[Rejection]]:
-    """Split items into those that may be counted and those that are rejected, with the reason."""
-    tenant, decoded, received_at = arrival.tenant, arrival.decoded, arrival.received_at
-    events = decoded.events
-    times = resolve_times(events, received_at, _window(arrival))
-    if decoded.rejected == 0 and _all_instants(times):
-        try:
-            return Admissible(range(len(events)), events, times, _measure(tenant, events)), []
-        except Rejected:
-            pass  # some value is at fault: find out whose, one by one
-    return _admit_each(decoded, tenant, times, received_at)
-
-
-def _all_instants(times: list[Any]) -> TypeGuard[list[int]]:
-    """Whether no item was given a rejection code in place of its instant."""
-    return set(map(type, times)) <= {int}
-
-
-def _measure(tenant: Tenant, events: list[Event]) -> list[tuple[Any, ...] | None]:
-    programs = tenant.live.layout.programs
-    if len(programs) == 1:
-        ((name, program),) = programs.items()
-        measure = program.measure
-        return [measure(e) if e.type == name else None for e in events]
-    measures = {name: program.measure for name, program in programs.items()}
-    return [measures.get(event.type, _uncounted)(event) for event in events]
-
-
-def _uncounted(_event: Event) -> None:
-    """What measures events of a type that no meter selects."""
-
-
-def _admit_each(
-    decoded: Decoded, tenant: Tenant, times: list[int | str], received_at: int
-) -> tuple[Admissible, list[Rejection]]:
-    places: list[int] = []
-    admissible = Admissible(places, [], [], [])
-    errors: list[Rejection] = []
-    resolved = iter(times)
-    for index, item in enumerate(decoded.items):
-        if isinstance(item, Rejection):
-            errors.append(item)
-            continue
-        at = next(resolved)
-        if isinstance(at, str):
-            errors.append(Rejection(index, item.id, at, _why(at, item, tenant, received_at)))
-            continue
-        try:
-            values = _measure(tenant, [item])
-        except Rejected as error:
-            errors.append(Rejection(index, item.id, error.code, error.message))
-            continue
-        places.append(index)
-        admissible.events.append(item)
-        admissible.times.append(at)
-        admissible.values += values
-    return admissible, errors
-
-
-def _why(code: str, event: Event, tenant: Tenant, received_at: int) -> str:
-    window = tenant.window
-    if code == TOO_OLD:
-        earliest = format_instant(received_at - window.past_us)
-        return f"{event.time} is before {earliest}, the earliest accepted; import it as a backfill."
-    if code == IN_FUTURE:
-        latest = format_instant(received_at + window.future_us)
-        return f"{event.time} is after {latest}, the latest accepted; check the sender's clock."
-    return f"{event.time!r} is no RFC 3339 instant with an offset, like 2026-11-20T10:00:00Z."
 
 
 def _fold(tenant: Tenant, admissible: Admissible, verdicts: bytes) -> None:

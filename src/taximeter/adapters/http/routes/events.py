@@ -25,7 +25,7 @@ from taximeter.services.core import require_customer
 from taximeter.services.feed import Seen
 from taximeter.services.ingest import answer, find_receipt, ingest, replay_dead_letters
 from taximeter.services.proof import lines_that_billed
-from taximeter.services.sequencer import Outcome
+from taximeter.services.admission import Outcome
 from taximeter.services.tenant import Tenant
 
 MEDIA_TYPES = (
