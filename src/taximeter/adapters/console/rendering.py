@@ -75,6 +75,13 @@ def render(template: str, **values: Any) -> bytes:
     return _environment().get_template(template).render(values).encode()
 
 
+def warm_up() -> None:
+    """Compile the templates now, so that the first visitor does not hold up others."""
+    environment = _environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
+
+
 # --- how values look --------------------------------------------------------------------------
 
 

@@ -55,8 +55,7 @@ def steps(base_url: str, *, keyless: bool) -> list[Step]:
         text = shlex.quote(json.dumps(body, separators=(",", ":")))
         url = shlex.quote(base_url + path)
         return (
-            f"curl -X {method} {url} \\\n{key}"
-            f"  -H 'Content-Type: application/json' \\\n  -d {text}"
+            f"curl -X {method} {url} \\\n{key}  -H 'Content-Type: application/json' \\\n  -d {text}"
         )
 
     return [

@@ -271,8 +271,6 @@ function togglePause() {
 
 // --- parts of a page that the server draws -------------------------------------------------------
 
-const PART_EVERY_MS = 1000;
-
 async function loadPart(part) {
   part.loadedAt = performance.now();
   try {
@@ -286,9 +284,10 @@ async function loadPart(part) {
   part.removeAttribute("aria-busy");
 }
 
+/** Soon, but not more often than every `data-live` milliseconds. */
 function refreshPart(part) {
   if (part.timer) return;
-  const wait = Math.max(0, (part.loadedAt || 0) + PART_EVERY_MS - performance.now());
+  const wait = Math.max(0, (part.loadedAt || 0) + Number(part.dataset.live) - performance.now());
   part.timer = setTimeout(() => {
     part.timer = 0;
     loadPart(part);

@@ -56,6 +56,7 @@ class PageRoutes:
         self._visitors = Visitors(around.authenticator, self._sessions)
         self._boards: dict[str, Board] = {}
         self._documented = documented
+        rendering.warm_up()
 
     def routes(self) -> list[Route]:
         # No `scope`: that is for keys alone. `_seen_by` asks who visits, and sends people who
