@@ -1,0 +1,178 @@
+"""Namespaces see nothing of each other, and keys do what their scopes say and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import pytest
+from tests.integration.scene import Scene, event
+from tests.serving import Served, serve
+
+SCOPES = ("ingest", "check", "read", "write", "admin")
+# What a scope brings along: reading is part of writing, and all of it of administration.
+IMPLIES = {"write": {"read"}, "admin": {"ingest", "check", "read", "write"}}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve(tmp_path_factory.mktemp("tenancy"), "--sandbox") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def rich(server: Served) -> Scene:
+    """A namespace with something of everything."""
+    scene = Scene(server)
+    scene.set_clock("2026-11-20T12:00:00Z")
+    scene.open(start="2026-10-01T00:00:00Z")
+    scene.send([event("1", 5), event("2", 1, subject="stranger"), event("3", "many")])
+    scene.consume("c1", 3)
+    scene.close()
+    return scene
+
+
+def names(rich: Scene) -> dict[str, str]:
+    """A value for each variable of a path, of things that exist in the rich namespace."""
+    invoice = rich.ask("GET", "/v1/invoices")["items"][0]
+    return {
+        "invoices": invoice["id"],
+        "subscriptions": rich.ask("GET", "/v1/subscriptions")["items"][0]["id"],
+        "keys": rich.ask("GET", "/v1/keys")["items"][0]["id"],
+        "customers": "acme",
+        "meters": "tokens",
+        "line": invoice["lines"][0]["id"],
+    }
+
+
+def operations(server: Served) -> list[tuple[str, str, dict[str, Any]]]:
+    document = server.get("/openapi.json").json()
+    return [
+        (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method in ("get", "put", "post", "delete")
+    ]
+
+
+def filled(path: str, known: dict[str, str]) -> str:
+    parts = path.split("/")
+    for place, part in enumerate(parts):
+        if part == "{line}":
+            parts[place] = known["line"]
+        elif part.startswith("{"):
+            parts[place] = known[parts[place - 1]]
+    return "/".join(parts)
+
+
+def test_another_namespace_gets_404_for_everything_with_a_name(server: Served, rich: Scene) -> None:
+    stranger = Scene(server)
+    known = names(rich)
+    tried = 0
+    for method, path, _ in operations(server):
+        if "{" not in path or method == "PUT":
+            continue  # what is put there is its own
+        reply = stranger.raw(method, filled(path, known), {} if method == "POST" else None)
+        assert reply.status == 404, (method, path, reply.text)
+        tried += 1
+    assert tried >= 12
+
+
+def test_another_namespace_finds_all_lists_empty(server: Served, rich: Scene) -> None:
+    stranger = Scene(server)
+    for path in (
+        "/v1/events", "/v1/dead-letters", "/v1/meters", "/v1/customers", "/v1/subscriptions",
+        "/v1/invoices",
+    ):  # fmt: skip
+        assert rich.ask("GET", path)["items"], path
+        assert stranger.ask("GET", path) == {"items": [], "next": None}, path
+    assert stranger.raw("GET", "/v1/events/receipt", id="1").status == 404
+    catalog = stranger.ask("GET", "/v1/catalog")
+    assert not any(catalog.values())
+    status = stranger.status()
+    assert set(status["events"].values()) == {0, True}
+    assert (status["unmatched"]["subjects"], status["customers"]) == (0, 0)
+    assert [one["action"] for one in stranger.ask("GET", "/v1/audit")["items"]] == []
+    assert len(stranger.ask("GET", "/v1/keys")["items"]) == 1
+    answer = stranger.check()
+    assert (answer["allowed"], answer["reason"]) == (False, "unknown_customer")
+    assert stranger.ask("POST", "/v1/close")["invoices"] == []
+    assert stranger.ask("POST", "/v1/dead-letters/replay")["tried"] == 0
+
+
+def test_two_namespaces_may_use_the_same_names_and_ids(server: Served) -> None:
+    one, two = Scene(server).open(), Scene(server).open()
+    assert one.send(event("same", 1))["accepted"] == 1
+    assert two.send(event("same", 2))["accepted"] == 1
+    assert one.send(event("same", 1))["duplicates"] == 1
+    assert (one.used(), two.used()) == ("1", "2")
+    assert one.consume("c", 10)["allowed"] is True
+    assert two.consume("c", 20)["allowed"] is True
+    assert (one.check()["used"], two.check()["used"]) == ("11", "22")
+    assert one.ask("GET", "/v1/events/receipt", id="same")["event"]["data"] == {"tokens": 1}
+
+
+def test_replies_remembered_for_one_namespace_are_not_given_to_another(server: Served) -> None:
+    one, two = Scene(server), Scene(server)
+    headers = {"Idempotency-Key": "k"}
+    first = one.ask("PUT", "/v1/customers/acme", {"name": "One"}, headers)
+    second = two.ask("PUT", "/v1/customers/acme", {"name": "Two"}, headers)
+    assert (first["name"], second["name"]) == ("One", "Two")
+
+
+def test_only_the_installations_owner_makes_keys_for_other_namespaces(server: Served) -> None:
+    scene = Scene(server)
+    body = {"name": "x", "scopes": ["read"], "namespace": "elsewhere"}
+    assert scene.raw("POST", "/v1/keys", body).status == 404
+    assert server.post("/v1/keys", body).status == 201
+    assert server.post("/v1/keys", body | {"namespace": "no/slash"}).status == 422
+
+
+def allowed(scopes: tuple[str, ...]) -> set[str]:
+    return set(scopes).union(*(IMPLIES.get(scope, set()) for scope in scopes))
+
+
+def test_every_operation_asks_for_exactly_its_scope(server: Served, rich: Scene) -> None:
+    """
+    The operations are those of the API's own document. Nothing is sent that could succeed in
+    changing anything; who is refused for the key is told before the body is looked at.
+    """
+    known = names(rich)
+    nobody = dict.fromkeys(known, "nobody")
+    subsets = [
+        subset for size in (1, 2) for subset in combinations(SCOPES, size) if "admin" not in subset
+    ]
+    keys = {subset: rich.new_key(*subset) for subset in [*subsets, ("admin",)]}
+    found = operations(server)
+    assert len(found) > 30
+    for method, path, operation in found:
+        if "security" not in operation:
+            continue
+        harmless = method == "GET" and not path.endswith("/stream")
+        target = filled(path, known if harmless else nobody)
+        if path == "/v1/events/stream":
+            target += "?customer=nobody"
+        needs = scope_of(operation)
+        for key in ("", "tm_wrong"):
+            assert rich.raw(method, target, key=key).status == 401, (method, path)
+        for scopes, key in keys.items():
+            reply = rich.raw(method, target, b"[" if method != "GET" else None, key=key)
+            if needs in allowed(scopes):
+                assert reply.status not in (401, 403), (method, path, scopes, reply.text)
+            else:
+                assert reply.status == 403, (method, path, scopes)
+                assert reply.json()["code"] == "insufficient_scope"
+
+
+def scope_of(operation: dict[str, Any]) -> str:
+    (requirement,) = operation["security"]
+    ((_, scopes),) = requirement.items()
+    (scope,) = scopes
+    return str(scope)
+
+
+def test_pages_and_probes_without_a_key_tell_nothing(server: Served) -> None:
+    for path in ("/healthz", "/readyz", "/openapi.json"):
+        assert server.get(path, key="").status == 200
+    assert "acme" not in server.get("/openapi.json", key="").text.replace('"acme"', "")
