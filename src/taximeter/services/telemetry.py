@@ -98,3 +98,10 @@ class Telemetry:
         self.checks_allowed = 0
         self.checks_refused = 0
         self.identity_breaches = 0
+
+    def decided(self, allowed: bool) -> None:
+        """One answer of the gate."""
+        if allowed:
+            self.checks_allowed += 1
+        else:
+            self.checks_refused += 1

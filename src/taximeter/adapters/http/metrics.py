@@ -130,7 +130,9 @@ class _NodeCollector:
             "Requests made durable; divide by commits for the group size.",
             value=telemetry.commit_entries,
         )
-        checks = CounterMetricFamily("taximeter_checks", "Checks, by answer.", labels=["allowed"])
+        checks = CounterMetricFamily(
+            "taximeter_checks", "Answers of check and consume.", labels=["allowed"]
+        )
         checks.add_metric(["true"], telemetry.checks_allowed)
         checks.add_metric(["false"], telemetry.checks_refused)
         yield checks

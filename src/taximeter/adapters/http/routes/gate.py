@@ -63,10 +63,7 @@ class GateRoutes:
         core = self._core
         decision = check(tenant, body.customer, body.feature, amount_pico, core.clock.now())
         telemetry = core.telemetry
-        if decision.allowed:
-            telemetry.checks_allowed += 1
-        else:
-            telemetry.checks_refused += 1
+        telemetry.decided(decision.allowed)
         if core.feed.watched(tenant.name):
             self._show(tenant, body, decision.allowed, decision.reason.value)
         answer = json_response(decision.to_json(core.as_of()))
@@ -94,6 +91,7 @@ class GateRoutes:
             return Response(200, self._first_answer(result, body.id))
         if core.feed.watched(tenant.name):
             self._show(tenant, body, result.answer["allowed"], result.answer["reason"])
+        core.telemetry.decided(result.answer["allowed"])
         if result.durable is not None:
             await result.durable
         core.telemetry.consume.observe(time.perf_counter() - started)

@@ -165,9 +165,7 @@ class InvoiceRoutes:
         return Response(200, _encode({"items": items, "next": following}))
 
     async def verify(self, request: Request) -> Response:
-        verdict = await proof.verify(
-            self._core, self._around.tenant(request), request.params["id"]
-        )
+        verdict = await proof.verify(self._core, self._around.tenant(request), request.params["id"])
         return json_response(verdict)
 
 
