@@ -66,9 +66,9 @@ def named(path: Path) -> str:
 @pytest.mark.parametrize("path", [p for p in modules() if room_of(p) in ALLOWED], ids=named)
 def test_a_room_imports_only_the_rooms_below_it(path: Path) -> None:
     room = room_of(path)
-    others = {
-        name.split(".")[1] for name in imported(path) if name.startswith("taximeter.")
-    } - {room}
+    others = {name.split(".")[1] for name in imported(path) if name.startswith("taximeter.")} - {
+        room
+    }
     assert others <= ALLOWED[room], f"{room} may not know {others - ALLOWED[room]}"
 
 

@@ -17,8 +17,8 @@ from taximeter.events.envelope import Format, Rejection, Verdict
 from taximeter.events.identity import identities
 from taximeter.instants import SECOND
 from taximeter.ports import DeadLetter, StoredEvent
-from taximeter.services.core import Core
 from taximeter.services.admission import Outcome
+from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 
 T = TypeVar("T")
