@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -473,68 +472,78 @@ def test_a_line_shows_exactly_its_events_and_verifies(scene: Scene) -> None:
     assert scene.raw("GET", "/v1/invoices/inv_nobody/verify").status == 404
 
 
+WAYS = ("nothing", "amount", "quantity", "tier", "total", "flat", "digest")
+
+
 def tamper(document: dict[str, Any], how: str) -> None:
-    line = document["lines"][-1]
+    """As somebody would who also computes the sums and the digest again."""
+    flat, usage = document["lines"]
     if how == "amount":
-        line["amount"] = "0.01"
+        usage["amount"] = "0.01"
     elif how == "quantity":
-        line["quantity"] = "1"
-    elif how == "total":
-        document["total"] = document["amount_due"] = "0.01"
+        usage["quantity"] = "1"
+    elif how == "tier":
+        usage["tiers"][0]["unit"] = "0.02"
+        usage["tiers"][0]["amount"] = "99.00"
     elif how == "flat":
-        document["lines"][0]["amount"] = "1.00"
-    if how in ("amount", "flat"):
-        due = sum(int(one["amount"].replace(".", "")) for one in document["lines"])
-        for name in ("subtotal", "total", "amount_due"):
-            document[name] = f"{due / 100:.2f}"
-
-
-@pytest.mark.parametrize("how", ["nothing", "amount", "quantity", "total", "flat", "digest"])
-def test_verify_finds_what_was_changed_behind_the_servers_back(
-    tmp_path: Path, issued: tuple[Path, str, str], how: str
-) -> None:
-    """Even by somebody who computed the digest again."""
-    original, key, invoice_id = issued
-    shutil.copytree(original, tmp_path / "data")
-    books = sqlite3.connect(tmp_path / "data" / "books.db")
-    triggers = books.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    assert triggers, "otherwise anybody could change an issued invoice"
-    (text,) = books.execute("SELECT document FROM invoices").fetchone()
-    document = json.loads(text)
-    tamper(document, how)
+        flat["amount"] = "1.00"
+    due = sum(int(line["amount"].replace(".", "")) for line in document["lines"])
+    for name in ("subtotal", "total", "amount_due"):
+        document[name] = "0.01" if how == "total" else f"{due / 100:.2f}"
+    content = {k: v for k, v in document.items() if k not in ("digest", "status")}
+    document["digest"] = f"sha256:{sha256(canonical(content)).hexdigest()}"
     if how == "digest":
         document["digest"] = "sha256:" + "0" * 64
-    elif how != "nothing":
-        content = {k: v for k, v in document.items() if k not in ("digest", "status")}
-        again = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        document["digest"] = f"sha256:{sha256(again.encode()).hexdigest()}"
-    with pytest.raises(sqlite3.Error):
-        books.execute("UPDATE invoices SET document = ?", (b"{}",))
-    for (name,) in triggers:
-        books.execute(f"DROP TRIGGER {name}")
-    changed = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    books.execute("UPDATE invoices SET document = ?", (changed.encode(),))
-    books.commit()
-    books.close()
-    with serve(tmp_path) as server:
-        reply = server.get(f"/v1/invoices/{invoice_id}/verify", key=key)
-        assert reply.status == 200, reply.text
-        assert reply.json()["ok"] is (how == "nothing")
 
 
-@pytest.fixture(scope="module")
-def issued(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """A data directory with one issued invoice, the key to it, and its id."""
-    root = tmp_path_factory.mktemp("issued")
+def canonical(document: dict[str, Any]) -> bytes:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
+
+
+def test_verify_finds_what_was_changed_behind_the_servers_back(tmp_path: Path) -> None:
     prices = {
         "base": {"type": "flat", "amount": 49, "timing": "advance"},
         "tokens": {"type": "per_unit", "meter": "tokens", "unit": "0.01"},
     }
-    with serve(root, "--sandbox") as server:
+    with serve(tmp_path, "--sandbox") as server:
         scene = Scene(server, namespace="books")
         scene.set_clock("2026-11-20T12:00:00Z")
-        scene.open(plan(prices), start="2026-10-11T00:00:00Z")
-        scene.send([event(str(n), n, time="2026-10-15T00:00:00Z") for n in range(100)])
-        (draft,) = scene.close()
-        scene.ask("POST", f"/v1/invoices/{draft['id']}/finalize")
-    return root / "data", scene.key, draft["id"]
+        scene.publish(plan(prices))
+        for way in WAYS:
+            scene.customer(way)
+            scene.subscribe(way, start="2026-10-11T00:00:00Z")
+            events = [event(f"{way}-{n}", n, time="2026-10-15T00:00:00Z") for n in range(100)]
+            scene.send([one | {"subject": way} for one in events])
+        for draft in scene.close():
+            scene.ask("POST", f"/v1/invoices/{draft['id']}/finalize")
+
+    books = sqlite3.connect(tmp_path / "data" / "books.db")
+    stored = books.execute("SELECT id, customer, document FROM invoices").fetchall()
+    triggers = books.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    with pytest.raises(sqlite3.Error):
+        books.execute("UPDATE invoices SET document = ?", (b"{}",))
+    for (name,) in triggers:
+        books.execute(f"DROP TRIGGER {name}")
+    for invoice_id, way, text in stored:
+        document = json.loads(text)
+        tamper(document, way)
+        changed = canonical(document)
+        assert (changed == text) is (way == "nothing")
+        books.execute("UPDATE invoices SET document = ? WHERE id = ?", (changed, invoice_id))
+    books.commit()
+    books.close()
+
+    with serve(tmp_path) as server:
+        scene.server = server
+        found = {
+            way: scene.ask("GET", f"/v1/invoices/{invoice_id}/verify")
+            for invoice_id, way, _ in stored
+        }
+    assert {way: report["ok"] for way, report in found.items()} == {
+        way: way == "nothing" for way in WAYS
+    }
+    assert [line["ok"] for line in found["flat"]["lines"]] == [False, True]
+    assert [line["ok"] for line in found["tier"]["lines"]] == [True, False]
+    assert found["amount"]["lines"][1]["recounted"]["amount"] == "49.50"
+    assert found["total"]["document_ok"] is False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,13 +14,23 @@ from typing import Any
 import pytest
 import zstandard
 from tests.integration.scene import CATALOG, Scene, event
-from tests.serving import Served, serve
+from tests.serving import Reply, Served, serve
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serve(tmp_path_factory.mktemp("events")) as running:
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def far_ahead(server: Served) -> Iterator[Future[Reply]]:
+    """Asks at once for a position that is never reached; the answer takes its time."""
+    scene = Scene(server)
+    scene.publish()
+    with ThreadPoolExecutor(1) as pool:
+        query = {"position": "0:999999999999", "timeout_s": 30}
+        yield pool.submit(scene.raw, "GET", "/v1/meters/tokens/usage", **query)
 
 
 @pytest.fixture
@@ -219,7 +230,7 @@ def test_the_same_identity_with_other_content_conflicts_and_hurts_no_neighbour(
         assert answer["errors"][0]["code"] == "timestamp_in_future"
     else:
         assert (answer["conflicts"], answer["errors"][0]["code"]) == (1, "event_conflict")
-    assert scene.used() == "111"
+    assert scene.used() == scene.check()["used"] == "111"
 
 
 def test_repeats_within_one_batch_are_decided_in_its_order(scene: Scene) -> None:
@@ -419,9 +430,6 @@ def test_a_read_can_ask_for_a_position_and_waits_for_it(scene: Scene) -> None:
     for wrong in ("5", "1:5", "0:x", "0:-1"):
         problem = scene.ask("GET", "/v1/events", position=wrong, status=422)
         assert problem["code"] == "invalid_parameter"
-    reply = scene.raw("GET", "/v1/meters/tokens/usage", position="0:999999999999", timeout_s=20)
-    assert (reply.status, reply.json()["code"]) == (503, "position_not_reached")
-    assert int(reply.headers["retry-after"]) >= 1
 
 
 # --- finding ----------------------------------------------------------------------------------
@@ -534,3 +542,9 @@ def test_usage_by_window_group_and_filter_adds_up(scene: Scene) -> None:
     assert scene.raw("GET", "/v1/meters/tokens/usage", filter="data.", **span).status == 422
     assert scene.raw("GET", "/v1/meters/nothing/usage").status == 404
     assert scene.raw("GET", "/v1/meters/tokens/usage", group_by="colour").status == 422
+
+
+def test_a_position_that_is_not_reached_in_time_is_said_so(far_ahead: Future[Reply]) -> None:
+    reply = far_ahead.result()
+    assert (reply.status, reply.json()["code"]) == (503, "position_not_reached")
+    assert int(reply.headers["retry-after"]) >= 1

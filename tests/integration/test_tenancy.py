@@ -165,6 +165,30 @@ def test_every_operation_asks_for_exactly_its_scope(server: Served, rich: Scene)
                 assert reply.json()["code"] == "insufficient_scope"
 
 
+def test_what_is_dangerous_asks_for_more(server: Served) -> None:
+    needs = {
+        f"{method} {path}": scope_of(operation)
+        for method, path, operation in operations(server)
+        if "security" in operation
+    }
+    expected = {
+        "ingest": ["POST /v1/events", "POST /api/v1/events"],
+        "check": ["POST /v1/check", "POST /v1/consume"],
+        "read": ["GET /v1/events", "GET /v1/invoices/{id}", "GET /v1/status", "GET /metrics"],
+        "write": [
+            "PUT /v1/catalog", "PUT /v1/meters/{key}", "PUT /v1/customers/{key}",
+            "POST /v1/subscriptions", "POST /v1/close", "POST /v1/invoices/{id}/finalize",
+            "POST /v1/invoices/{id}/void", "POST /v1/dead-letters/replay",
+        ],
+        "admin": [
+            "GET /v1/keys", "POST /v1/keys", "POST /v1/keys/{id}/revoke", "GET /v1/audit",
+            "POST /v1/clock",
+        ],
+    }  # fmt: skip
+    for scope, named in expected.items():
+        assert {one: needs[one] for one in named} == dict.fromkeys(named, scope)
+
+
 def scope_of(operation: dict[str, Any]) -> str:
     (requirement,) = operation["security"]
     ((_, scopes),) = requirement.items()

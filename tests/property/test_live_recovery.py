@@ -1,0 +1,144 @@
+"""Any number of lives, each ended anyhow, count what one life would have."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.property.effort import FULL, thorough
+
+from taximeter.adapters.log import SegmentLog
+from taximeter.customers import Customer
+from taximeter.events.acceptance import AcceptanceWindow
+from taximeter.events.entry import Entry
+from taximeter.events.envelope import Format, Verdict
+from taximeter.live.snapshot import Snapshot, decode, dump_state, encode
+from taximeter.meters.counter import Counter
+from taximeter.meters.definition import Aggregation, Meter
+from taximeter.services import recovery
+from taximeter.services.tenant import Tenant
+
+effort = thorough if FULL else settings(thorough, max_examples=30)
+COUNTER = Counter(Meter("n", "t", Aggregation.SUM, "data.n"))
+
+# What happens in a node's life, one after the other.
+SEND, REPEAT, WRITE, RESTART = "send", "repeat", "write a snapshot", "restart"
+stories = st.lists(st.sampled_from([SEND, REPEAT, REPEAT, WRITE, RESTART]), max_size=25)
+
+
+class Nobody:
+    """Identities are not what is looked at here."""
+
+    def load(self, keys: Any, fingerprints: Any, first_seq: int) -> None: ...
+
+
+class Life(NamedTuple):
+    log: SegmentLog
+    tenants: dict[str, Tenant]
+    idle_entries: int
+
+
+def make(name: str) -> Tenant:
+    tenant = Tenant(name, bytes(32), AcceptanceWindow())
+    tenant.live.set_counters([COUNTER])
+    tenant.put_customer(Customer("acme"))
+    return tenant
+
+
+@contextmanager
+def life(directory: Path, written: list[bytes]) -> Iterator[Life]:
+    """From the log and the snapshots to a node's state, as `adapters.node` does it."""
+    log = SegmentLog.open(directory, now=lambda: 0)
+    tenants = {"x": make("x")}
+    snapshot, stale = recovery.load_snapshot(reversed(written), tenants, log.position)
+    if snapshot.position:
+        assert not stale["x"].customers
+    _, idle = recovery.replay(log, tenants, make, Nobody(), snapshot, log.position)
+    try:
+        yield Life(log, tenants, idle)
+    finally:
+        log.close()
+
+
+def entry(number: int, verdict: Verdict) -> Entry:
+    body = b'{"id":"%d","type":"t","subject":"acme","data":{"n":%d}}' % (number, number)
+    accepted = verdict is Verdict.ACCEPTED
+    return Entry(
+        "x",
+        1_767_225_600_000_000 + number,
+        Format.OBJECT if accepted else Format.LINES,
+        bytes([verdict]),
+        body if accepted else b"",
+    )
+
+
+def essence(tenants: dict[str, Tenant]) -> bytes:
+    tenant = tenants["x"]
+    dumped = dump_state(tenant.live, tenant.customers, tenant.counts.as_dict())
+    return encode(Snapshot(1, 0, 0, {"x": dumped}))
+
+
+@effort
+@given(story=stories)
+def test_every_way_through_several_lives_ends_in_the_same_state(story: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        written: list[bytes] = []
+        done: list[Entry] = []
+        lives: list[list[str]] = [[]]
+        for event in story:
+            lives[-1].append(event)
+            if event == RESTART:
+                lives.append([])
+        for events in lives:
+            with life(Path(directory), written) as now:
+                live_on(now, events, done, written)
+        with life(Path(directory), written) as last, life_from_zero(done) as expected:
+            assert essence(last.tenants) == essence(expected)
+            counts = last.tenants["x"].counts
+            assert counts.balanced
+            assert counts.received == len(done)
+            idle = 0
+            for one in done:
+                idle = 0 if one.accepted else idle + 1
+            if last.log.position:
+                assert last.idle_entries == idle
+
+
+def live_on(now: Life, events: list[str], done: list[Entry], written: list[bytes]) -> None:
+    """What the sequencer does, request by request."""
+    tenant, idle = now.tenants["x"], now.idle_entries
+    for event in events:
+        if event in (SEND, REPEAT):
+            verdict = Verdict.ACCEPTED if event == SEND else Verdict.DUPLICATE
+            one = entry(len(done), verdict)
+            now.log.append([one])
+            recovery._count(tenant, one)
+            if one.accepted:
+                tenant.live.fold_stored(zip(*accepted(one), strict=True))
+            idle = 0 if one.accepted else idle + 1
+            done.append(one)
+        elif event == WRITE:
+            taken = recovery.take_snapshot(now.tenants, now.log.position, idle)
+            written.append(encode(taken))
+            assert decode(written[-1]) == taken
+
+
+def accepted(one: Entry) -> tuple[list[Any], list[int]]:
+    events = recovery.accepted_events(one)
+    return events, recovery.stored_times(events, one.received_at)
+
+
+@contextmanager
+def life_from_zero(done: list[Entry]) -> Iterator[dict[str, Tenant]]:
+    with tempfile.TemporaryDirectory() as directory:
+        log = SegmentLog.open(Path(directory), now=lambda: 0)
+        for one in done:
+            log.append([one])
+        log.close()
+        with life(Path(directory), []) as found:
+            yield found.tenants
