@@ -299,3 +299,16 @@ def test_closing_writes_what_is_pending() -> None:
     stage = play(scenario)
     assert stage.log.bodies == [[b"a", b"b"]]
     assert len(stage.told) == 2
+
+
+def test_a_defect_of_those_who_are_told_does_not_stop_the_writing() -> None:
+    def broken(position: int, entries: int, seconds: float) -> None:
+        raise ValueError("a defect")
+
+    async def scenario(stage: Stage) -> None:
+        stage.committer = Committer(stage.log, on_commit=broken)
+        for n in range(3):
+            stage.submit(b"%d" % n)
+            await stage.until_told(n + 1)
+
+    assert len(play(scenario).log.frames) == 3

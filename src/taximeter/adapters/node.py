@@ -50,6 +50,8 @@ DEFAULT_NAMESPACE = "default"
 SNAPSHOT_EVERY_EVENTS = 500_000
 SNAPSHOT_EVERY_S = 60.0
 STOP_GRACE_S = 10.0
+REPLIES_KEPT = 2 * DAY
+REPLIES_EXPIRE_EVERY_S = 3600.0
 FOLLOW_UP_S = 0.05
 LOG_READER = "taximeter.adapters.log:LogReader"
 
@@ -220,6 +222,7 @@ class Node:
         self._tasks = [
             asyncio.create_task(self._snapshot_now_and_then()),
             asyncio.create_task(self._check_identity()),
+            asyncio.create_task(self._forget_replies()),
         ]
 
     async def stop(self) -> None:
@@ -306,6 +309,16 @@ class Node:
                     logger.critical(
                         "events are unaccounted for", extra={"counts": tenant.counts.as_dict()}
                     )
+
+    async def _forget_replies(self) -> None:
+        """First answers to idempotency keys are kept for a while, not for ever (K17)."""
+        while True:
+            before = self.clock.now() - REPLIES_KEPT
+            try:
+                await self.core.books.run(self._books.expire_replies, before)
+            except TaximeterError as error:
+                logger.warning("old replies were not removed: %s", error)
+            await asyncio.sleep(REPLIES_EXPIRE_EVERY_S)
 
 
 def run(settings: Settings) -> int:

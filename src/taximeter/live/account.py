@@ -29,6 +29,7 @@ class Account:
         periods: Start of a period -> (its end, its counters).
         rebuilding: For each fold of history on its way, the keys of the counters it brings;
             exact only when empty.
+        subjects: Those that were claimed when it was made.
         seen: Some accepted event named one of its subjects.
     """
 
@@ -42,13 +43,19 @@ class Account:
         "rebuilding",
         "schedule",
         "seen",
+        "subjects",
         "subscription",
     )
 
     def __init__(
-        self, customer: str, schedule: Schedule, subscription: Subscription | None
+        self,
+        customer: str,
+        schedule: Schedule,
+        subscription: Subscription | None,
+        subjects: tuple[str, ...] = (),
     ) -> None:
         self.customer = customer
+        self.subjects = subjects
         self.schedule = schedule
         self.subscription = subscription
         self.end = subscription.end if subscription is not None else None

@@ -69,12 +69,14 @@ class LiveState:
         Args:
             subscription: The active one, or None; `cadence` is that of its plan.
         """
-        account = Account(customer.key, schedule_of(customer, subscription, cadence), subscription)
+        schedule = schedule_of(customer, subscription, cadence)
+        account = Account(customer.key, schedule, subscription, customer.all_subjects)
         old = self.accounts.get(customer.key)
         self.accounts[customer.key] = account
         if old is not None:
-            for subject in [s for s, held in self.by_subject.items() if held is old]:
-                del self.by_subject[subject]
+            for subject in old.subjects:
+                if self.by_subject.get(subject) is old:
+                    del self.by_subject[subject]
         for subject in customer.all_subjects:
             self.by_subject[subject] = account
             self.unmatched.pop(subject, None)

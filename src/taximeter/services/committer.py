@@ -201,8 +201,7 @@ class Committer:
         if error is None:
             self._written += len(entries)
             self._acknowledge(done.result(), waiters)
-            if self._on_commit is not None:
-                self._on_commit(self.position, len(entries), time.perf_counter() - started)
+            self._tell(len(entries), time.perf_counter() - started)
         elif isinstance(error, TaximeterError) and error.code == "storage_full":
             self._wait_for_room(error, entries, waiters)
             return
@@ -210,6 +209,14 @@ class Committer:
             self._stop_for_good(error)
             self._fail(waiters, self.failure)
         self._start()
+
+    def _tell(self, entries: int, seconds: float) -> None:
+        """Whatever goes wrong with those who are told, the next frame has to be written."""
+        if self._on_commit is not None:
+            try:
+                self._on_commit(self.position, entries, seconds)
+            except Exception:
+                logger.exception("a commit was not followed up")
 
     def _acknowledge(self, position: int, waiters: list[Done]) -> None:
         self.position = position

@@ -110,11 +110,15 @@ class Feed:
         seqs: Sequence[int],
     ) -> None:
         """Called for each request, right after it was decided."""
+        if len(events) > MAX_ITEMS_PER_BATCH:
+            # A person reads a few events a second; a batch of thousands is shown by its end, and
+            # no more of it is kept.
+            last = slice(-MAX_ITEMS_PER_BATCH, None)
+            events, verdicts, seqs = events[last], verdicts[last], seqs[last]
         tenant.recent.append((events, verdicts, seqs))
         watching = [w for w in self._watchers.get(tenant.name, ()) if w.events]
         if not watching:
             return
-        # A person reads a few events a second; a batch of thousands is shown by its end.
         for item in _seen(tenant, events, verdicts, seqs):
             for watcher in watching:
                 if watcher.wants(item.customer):
@@ -151,16 +155,14 @@ def recent(tenant: Tenant, limit: int, since: object = None) -> list[Seen]:
 def _seen(
     tenant: Tenant, events: Sequence[Event], verdicts: bytes, seqs: Sequence[int]
 ) -> list[Seen]:
-    first = max(0, len(events) - MAX_ITEMS_PER_BATCH)
     accounts = tenant.live.by_subject
     items = []
-    for place in range(first, len(events)):
-        event = events[place]
+    for event, verdict, seq in zip(events, verdicts, seqs, strict=True):
         account = accounts.get(event.subject)
         items.append(
             Seen(
-                seqs[place],
-                Verdict(verdicts[place]).name.lower(),
+                seq,
+                Verdict(verdict).name.lower(),
                 event,
                 account.customer if account is not None else None,
             )
