@@ -161,14 +161,14 @@ async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
 async def _find_due(core: Core, tenant: Tenant, as_of: int) -> list[Due]:
     billed = await core.books.run(core.books.books.billed_periods, tenant.name)
     dues: list[Due] = []
-    for subscription in tenant.subscriptions.values():
+    for subscription in list(tenant.subscriptions.values()):
         schedule = schedule_of(
             tenant.customers[subscription.customer], subscription, tenant.cadence(subscription)
         )
         for index in range(schedule.ended_by(as_of)):
-            due = _due(tenant, subscription, schedule, index)
-            if (subscription.id, due.period.start) not in billed:
-                dues.append(due)
+            if (subscription.id, schedule.nth(index).start) not in billed:
+                dues.append(_due(tenant, subscription, schedule, index))
+        await asyncio.sleep(0)  # thousands of schedules take a while, and checks do not wait
     return sorted(dues, key=lambda due: (due.period.end, due.customer.key, due.subscription.id))
 
 
