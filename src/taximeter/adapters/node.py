@@ -202,6 +202,8 @@ class Node:
         decode.warm_up()
         self.store.start(self.log.position)
         await self._fold_stale()
+        spans = list(segment_spans(self.log.segments()))
+        self.core.keep(asyncio.create_task(self._segments_closed(spans)))
         settings = self.settings
         authenticator = Authenticator(
             self._books.keys(),

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from taximeter.adapters.identity.fresh import FreshIdentities
 from taximeter.adapters.identity.index import IdentityIndex
 from taximeter.adapters.identity.sidecar import read_ids, write_ids
 from taximeter.errors import Damaged
@@ -52,18 +53,15 @@ class IdentityKeeper:
         self.secret = _secret(directory / "secret")
         self._scheme = scheme(self.secret)
         self.index = IdentityIndex()
-        # (first seq, keys, fingerprints) of what was accepted since the last closed segment
-        self._open: list[tuple[int, Any, Any]] = []
+        self._fresh = FreshIdentities()
 
     def decide(self, keys: Any, fingerprints: Any, next_seq: int) -> tuple[Any, Any]:
         """See `IdentityIndex.decide`."""
         verdicts, seqs = self.index.decide(keys, fingerprints, next_seq)
-        if not verdicts.any():
-            self._open.append((next_seq, keys, fingerprints))
-        else:
-            fresh = verdicts == 0
-            if fresh.any():
-                self._open.append((next_seq, keys[fresh], fingerprints[fresh]))
+        if verdicts.any():
+            accepted = verdicts == 0
+            keys, fingerprints = keys[accepted], fingerprints[accepted]
+        self._fresh.add(next_seq, keys, fingerprints)
         return verdicts, seqs
 
     def lookup(self, key: Any) -> tuple[int, int] | None:
@@ -74,11 +72,12 @@ class IdentityKeeper:
 
     def load(self, keys: Any, fingerprints: Any, first_seq: int) -> None:
         """Take identities read back from the log."""
-        count = len(fingerprints)
-        if count:
-            seqs = np.arange(first_seq, first_seq + count, dtype=np.uint64)
-            self.index.load(keys, fingerprints, seqs)
-            self._open.append((first_seq, keys, fingerprints))
+        self._load(keys, fingerprints, first_seq)
+        self._fresh.add(first_seq, keys, fingerprints)
+
+    def _load(self, keys: Any, fingerprints: Any, first_seq: int) -> None:
+        seqs = np.arange(first_seq, first_seq + len(fingerprints), dtype=np.uint64)
+        self.index.load(keys, fingerprints, seqs)
 
     def load_closed(self, segments: Iterable[tuple[int, int]], from_seq: int) -> int:
         """
@@ -97,8 +96,7 @@ class IdentityKeeper:
                 if found is None or len(found[1]) != last - first + 1:
                     return known
                 keys, fingerprints, _ = found
-                self.load(keys, fingerprints, first)
-                self._open.pop()
+                self._load(keys, fingerprints, first)
             known = last
         return known
 
@@ -106,12 +104,9 @@ class IdentityKeeper:
         """What is to be written of segments (first seq, last seq) that have closed by now."""
         taken = []
         for first, last in segments:
-            chunks = [chunk for chunk in self._open if first <= chunk[0] <= last]
-            self._open = [chunk for chunk in self._open if not first <= chunk[0] <= last]
-            if sum(len(chunk[2]) for chunk in chunks) == last - first + 1 > 0:
-                keys = np.concatenate([chunk[1] for chunk in chunks])
-                fingerprints = np.concatenate([chunk[2] for chunk in chunks])
-                taken.append(ClosedIds(self._path(first), first, keys, fingerprints, self._scheme))
+            found = self._fresh.take(first, last)
+            if found is not None:
+                taken.append(ClosedIds(self._path(first), first, *found, self._scheme))
         return taken
 
     def _read(self, first: int) -> tuple[Any, Any, int] | None:
