@@ -296,6 +296,23 @@ def test_events_ahead_of_the_next_period_do_not_change_what_the_fare_counts(scen
     assert scene.check()["used"] == "21"
 
 
+def test_limits_start_at_zero_with_the_period_and_late_events_count_where_they_belong(
+    scene: Scene,
+) -> None:
+    scene.open(start="2026-10-01T00:00:00Z")
+    scene.send(event("1", 900))
+    assert (scene.check()["used"], scene.check()["resets_at"]) == ("900", "2026-12-01T00:00:00Z")
+    scene.send(event("late", 50, time="2026-10-31T23:59:59.999999Z"))
+    assert scene.check()["used"] == "900"
+    assert scene.preview(at="2026-10-31T23:59:59.999999Z")["lines"][0]["quantity"] == "0"
+    scene.set_clock("2026-12-01T00:00:00Z")
+    assert (scene.check()["used"], scene.check()["resets_at"]) == ("0", "2027-01-01T00:00:00Z")
+    scene.send(event("behind", 7, time="2026-11-30T23:59:59Z"))
+    assert scene.check()["used"] == "0"
+    october, november = scene.close()
+    assert (october["lines"][0]["quantity"], november["lines"][0]["quantity"]) == ("50", "907")
+
+
 # --- changes of the catalogue -----------------------------------------------------------------
 
 

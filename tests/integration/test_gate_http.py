@@ -188,6 +188,11 @@ def test_the_gate_counts_a_subject_for_its_customer(scene: Scene) -> None:
     assert scene.check(customer="user-7")["used"] == scene.check()["used"] == "3"
 
 
+def test_the_clock_of_a_real_server_is_not_set(scene: Scene) -> None:
+    problem = scene.ask("POST", "/v1/clock", {"now": "2027-01-01T00:00:00Z"}, status=409)
+    assert problem["code"] == "not_sandbox"
+
+
 # --- consume ----------------------------------------------------------------------------------
 
 

@@ -129,3 +129,45 @@ def test_what_was_refused_is_gone_if_the_server_ends_before_there_is_room(disk: 
         scene.server = server
         assert scene.used() == scene.check()["used"] == str(number * BATCH)
         assert scene.send(batch(number))["accepted"] == BATCH
+
+
+def mount_read_only(place: Path) -> None:
+    """What is open for writing stays so; nothing new can be made or renamed."""
+    for options in (["--bind", str(place)], ["-o", "remount,ro,bind"]):
+        subprocess.run(["mount", *options, str(place)], check=True)
+
+
+def test_a_disk_that_fails_is_not_believed_again_until_a_restart(disk: Path) -> None:
+    with serve(disk) as server:
+        scene = Scene(server).open()
+        log = disk / "data" / "log"
+        mount_read_only(log)
+        try:
+            number = 0
+            while (refused := scene.raw("POST", "/v1/events", batch(number))).status == 200:
+                number += 1
+        finally:
+            subprocess.run(["umount", str(log)], check=True)
+        assert (refused.status, refused.json()["code"]) == (503, "storage_failed")
+        acknowledged = number * BATCH
+        assert acknowledged > 0
+        consumed = {"customer": "acme", "feature": "chat", "amount": 1, "id": "c"}
+        for reply in (
+            scene.raw("POST", "/v1/events", batch(number)),
+            scene.raw("POST", "/v1/consume", consumed),
+            scene.raw("POST", "/v1/close"),
+            server.get("/readyz", key=""),
+        ):
+            assert (reply.status, reply.json()["code"]) == (503, "storage_failed")
+        assert scene.status()["failure"] == "storage_failed"
+        assert scene.used() == str(acknowledged)
+        assert scene.check()["limit"] == "1000"
+        assert len(scene.ask("GET", "/v1/events", limit=1000)["items"]) == acknowledged
+        assert scene.raw("GET", "/v1/events/receipt", id=f"{number}-0").status == 404
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+    with serve(disk) as server:
+        scene.server = server
+        assert scene.used() == scene.check()["used"] == str(acknowledged)
+        assert scene.send(batch(number))["accepted"] == BATCH
+        assert server.get("/readyz", key="").status == 200

@@ -200,3 +200,70 @@ def test_pages_and_probes_without_a_key_tell_nothing(server: Served) -> None:
     for path in ("/healthz", "/readyz", "/openapi.json"):
         assert server.get(path, key="").status == 200
     assert "acme" not in server.get("/openapi.json", key="").text.replace('"acme"', "")
+
+
+def test_every_change_is_in_the_audit_trail_with_who_made_it(server: Served) -> None:
+    scene = Scene(server)
+    scene.set_clock("2026-11-20T12:00:00Z")
+    scene.open(start="2026-10-01T00:00:00Z")
+    (draft,) = scene.close()
+    scene.ask("POST", f"/v1/invoices/{draft['id']}/finalize")
+    scene.ask("POST", f"/v1/invoices/{draft['id']}/void", {"reason": "a mistake"})
+    scene.new_key("read")
+    mine = scene.ask("POST", "/v1/keys", {"name": "mine", "scopes": ["read"]}, status=201)
+    scene.ask("POST", f"/v1/keys/{mine['id']}/revoke")
+    trail: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = scene.ask("GET", "/v1/audit", limit=3, cursor=cursor)
+        trail += page["items"]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert [entry["action"] for entry in trail] == [
+        "catalog.publish", "customer.put", "subscription.create", "invoice.create",
+        "invoice.finalize", "invoice.void", "key.create", "key.revoke",
+    ]  # fmt: skip
+    (me,) = {entry["actor"] for entry in trail}
+    assert me in {key["id"] for key in scene.ask("GET", "/v1/keys")["items"]}
+    assert trail[5]["detail"] == {"reason": "a mistake"}
+    assert [entry["id"] for entry in trail] == sorted(entry["id"] for entry in trail)
+
+
+def test_a_customer_is_not_its_own_ancestor_and_has_a_zone_and_currency_that_exist(
+    server: Served,
+) -> None:
+    scene = Scene(server)
+    scene.customer("a")
+    scene.customer("b", parent="a")
+    for key, body, status, code in (
+        ("a", {"parent": "b"}, 422, "invalid_request"),
+        ("a", {"parent": "a"}, 422, "invalid_request"),
+        ("c", {"parent": "nobody"}, 404, "not_found"),
+        ("c", {"timezone": "Mars/Olympus"}, 422, "unknown_timezone"),
+        ("c", {"currency": "XXY"}, 422, "unknown_currency"),
+        ("c", {"subjects": ["a\nb"]}, 422, "invalid_request"),
+        ("c", {"colour": "red"}, 422, "invalid_request"),
+    ):
+        problem = scene.ask("PUT", f"/v1/customers/{key}", body, status=status)
+        assert problem["code"] == code, body
+    assert [one["key"] for one in scene.ask("GET", "/v1/customers")["items"]] == ["a", "b"]
+
+
+def test_a_subscription_names_a_plan_and_version_that_exist_and_is_the_only_one(
+    server: Served,
+) -> None:
+    scene = Scene(server).open()
+    for body, status, code in (
+        ({"customer": "acme", "plan": "pro"}, 409, "subscription_exists"),
+        ({"customer": "nobody", "plan": "pro"}, 404, "not_found"),
+        ({"customer": "other", "plan": "none"}, 422, "unknown_plan"),
+        ({"customer": "other", "plan": "pro", "version": 9}, 422, "unknown_plan"),
+        ({"customer": "other", "plan": "pro", "start": "soon"}, 422, "invalid_timestamp"),
+        ({"customer": "other", "plan": "pro", "overrides": {"x": 1}}, 422, "invalid_request"),
+        ({"customer": "other", "plan": "pro", "anchor": "moon"}, 422, "invalid_request"),
+    ):
+        scene.customer("other")
+        assert scene.ask("POST", "/v1/subscriptions", body, status=status)["code"] == code, body
+    problem = scene.ask("PUT", "/v1/catalog", {"meters": {}, "plans": {}}, status=422)
+    assert "has active subscriptions" in problem["detail"]
