@@ -184,7 +184,15 @@ def test_a_price_counts_only_what_its_filter_lets_through(scene: Scene) -> None:
     for n, model in enumerate(["opus", "haiku", "opus", None]):
         scene.send(event(str(n), data={"tokens": 1, "model": model}))
     scene.send(event("without"))
-    assert amounts(scene.preview()) == [("opus", "2", "2.00"), ("rest", "3", "6.00")]
+    expected = [("opus", "2", "2.00"), ("rest", "3", "6.00")]
+    assert amounts(scene.preview()) == expected
+    scene.set_clock("2026-12-01T00:00:00Z")
+    (invoice,) = scene.close()
+    assert amounts(invoice) == expected
+    path = f"/v1/invoices/{invoice['id']}"
+    assert scene.ask("GET", f"{path}/verify")["ok"]
+    found = [i["event"]["id"] for i in scene.ask("GET", f"{path}/lines/line_1/events")["items"]]
+    assert found == ["0", "2"]
 
 
 @pytest.mark.parametrize(
