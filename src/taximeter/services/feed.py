@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from taximeter.events.envelope import Event, Verdict
+from taximeter.events.envelope import Event, Rejection, Verdict
 from taximeter.services.tenant import Tenant
 
 MAX_BUFFERED = 1000
@@ -23,12 +23,23 @@ MAX_ITEMS_PER_BATCH = 50
 
 
 class Seen(msgspec.Struct, gc=False):
-    """One event with what was decided about it; `seq` 0 if it was rejected."""
+    """One event with what was decided about it."""
 
     seq: int
     verdict: str
     event: Event
     customer: str | None
+
+
+class RefusedItem(msgspec.Struct, gc=False):
+    """An item that was rejected, and so may not even be an event; `event` holds its id if known."""
+
+    event: dict[str, str | None]
+    code: str
+    detail: str
+    seq: int = 0
+    verdict: str = "rejected"
+    customer: None = None
 
 
 class Decision(msgspec.Struct, gc=False):
@@ -123,6 +134,13 @@ class Feed:
             for watcher in watching:
                 if watcher.wants(item.customer):
                     watcher.put(item)
+
+    def rejected(self, tenant: Tenant, errors: Sequence[Rejection]) -> None:
+        """Items that were kept as dead letters; whose they are is not known."""
+        for watcher in self._watchers.get(tenant.name, ()):
+            if watcher.events and watcher.customer is None:
+                for error in errors[:MAX_ITEMS_PER_BATCH]:
+                    watcher.put(RefusedItem({"id": error.id}, error.code, error.detail))
 
     def decision(self, tenant: Tenant, decision: Decision) -> None:
         watching = self._watchers.get(tenant.name)

@@ -55,6 +55,7 @@ def ingest(
             future.set_exception(error)
         elif outcome.rejected_bodies:
             tenant.rejections.extend(_rejected(outcome))
+            core.feed.rejected(tenant, _rejected(outcome))
             keeping = _keep_rejected(core, tenant, outcome, received_at, future, finish)
             core.keep(asyncio.create_task(keeping))
         else:

@@ -70,6 +70,8 @@ def _line(item: dict[str, Any]) -> list[tuple[str, str]]:
     event = item.get("event") or {}
     verdict = str(item.get("verdict", ""))
     who = item.get("customer") or f"{event.get('subject', '?')} (unmatched)"
+    if verdict == "rejected":
+        who = str(event.get("id") or "no id")
     data = " ".join(f"{name}={_short(value)}" for name, value in (event.get("data") or {}).items())
     return [
         (f"{verdict:<10}", _COLOURS.get(verdict, "")),
@@ -77,7 +79,7 @@ def _line(item: dict[str, Any]) -> list[tuple[str, str]]:
         (f"{str(event.get('time') or '')[:23]:<24}", "dim"),
         (f"{who:<20} ", "bold"),
         (f"{event.get('type', ''):<20} ", ""),
-        (data or str(item.get("detail") or ""), ""),
+        (data or ": ".join(item[name] for name in ("code", "detail") if item.get(name)), ""),
     ]
 
 

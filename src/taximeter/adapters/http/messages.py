@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+FORM_HINT: Final = " With curl, add -H 'content-type: application/json' to -d."
 MAX_QUERY_PARAMETERS: Final = 64
 
 
@@ -150,7 +152,8 @@ class Request(msgspec.Struct, eq=False, gc=False):
         """
         media_type = self.content_type
         if media_type not in ("", JSON) and not media_type.endswith("+json"):
-            raise Rejected("unsupported_media_type", f"This endpoint reads {JSON}.")
+            hint = FORM_HINT if media_type == FORM else ""
+            raise Rejected("unsupported_media_type", f"This endpoint reads {JSON}.{hint}")
         check_json(self.body)
         try:
             return _decoder(kind).decode(self.body)

@@ -10,7 +10,14 @@ from typing import Any
 
 import msgspec
 
-from taximeter.adapters.http.messages import Request, Response, StreamResponse, json_response
+from taximeter.adapters.http.messages import (
+    FORM,
+    FORM_HINT,
+    Request,
+    Response,
+    StreamResponse,
+    json_response,
+)
 from taximeter.adapters.http.routes import shapes
 from taximeter.adapters.http.routes.paging import keyset, limit_of
 from taximeter.adapters.http.routes.surroundings import Surroundings, cancel, instant
@@ -23,7 +30,7 @@ from taximeter.instants import format_instant
 from taximeter.ports import EventsQuery, StoredEvent
 from taximeter.services.admission import Outcome
 from taximeter.services.core import require_customer
-from taximeter.services.feed import Seen
+from taximeter.services.feed import RefusedItem, Seen
 from taximeter.services.ingest import answer, find_receipt, ingest, replay_dead_letters
 from taximeter.services.proof import lines_that_billed
 from taximeter.services.tenant import Tenant
@@ -198,7 +205,7 @@ class EventRoutes:
             with self._core.feed.watch(tenant.name, query.customer) as watcher:
                 async for items in watcher.batches():
                     for item in items:
-                        if isinstance(item, Seen) and query.type in (None, item.event.type):
+                        if _wanted(item, query.type):
                             feed.publish(ServerEvent(_seen_json(item)))
 
         task = asyncio.get_running_loop().create_task(forward())
@@ -265,6 +272,8 @@ def _events_in(request: Request) -> tuple[bytes, Format]:
             return event_from_headers(text, request.body), Format.OBJECT
     if not request.body:
         raise Rejected("empty_body", "The request has no event in it.")
+    if request.content_type == FORM:
+        raise Rejected("unsupported_media_type", f"Events come as JSON.{FORM_HINT}")
     return request.body, body_format(request.header("content-type") or "", request.body)
 
 
@@ -291,7 +300,13 @@ def _event_dict(event: Event, time: int) -> dict[str, Any]:
     }
 
 
-def _seen_json(item: Seen) -> str:
+def _wanted(item: object, event_type: str | None) -> bool:
+    if isinstance(item, Seen):
+        return event_type in (None, item.event.type)
+    return isinstance(item, RefusedItem) and event_type is None
+
+
+def _seen_json(item: Any) -> str:
     return _encode(item).decode()
 
 
