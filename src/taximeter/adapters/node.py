@@ -22,7 +22,7 @@ from taximeter.adapters.http.idempotency import Idempotency
 from taximeter.adapters.http.messages import Request
 from taximeter.adapters.http.routes import Surroundings, all_routes
 from taximeter.adapters.http.server import Server
-from taximeter.adapters.identity.index import warm_up
+from taximeter.adapters.identity.index import SHARDS, warm_up
 from taximeter.adapters.identity.keeper import IdentityKeeper, segment_spans
 from taximeter.adapters.log import SegmentLog
 from taximeter.adapters.logs import configure_logging
@@ -50,6 +50,7 @@ DEFAULT_NAMESPACE = "default"
 SNAPSHOT_EVERY_EVENTS = 500_000
 SNAPSHOT_EVERY_S = 60.0
 STOP_GRACE_S = 10.0
+REMEMBERED_AT_LEAST = 50_000_000
 REPLIES_KEPT = 2 * DAY
 REPLIES_EXPIRE_EVERY_S = 3600.0
 FOLLOW_UP_S = 0.05
@@ -136,8 +137,9 @@ class Node:
 
     def _expired_before(self) -> int:
         """
-        The seq below which no repeat can be accepted any more: everything in segments last
-        written longer ago than the acceptance window, with a day to spare.
+        The seq below which identities are forgotten: everything in segments last written longer
+        ago than the acceptance window, with a day to spare, but never one of the newest 50
+        million. A backfill may repeat events of any age, so what costs little is remembered.
         """
         window = self._window.past_us + self._window.future_us + DAY
         horizon_s = (self.clock.now() - window) // SECOND
@@ -146,7 +148,7 @@ class Node:
             if not segment.closed or segment.path.stat().st_mtime > horizon_s:
                 break
             expired = segment.last_seq
-        return expired + 1
+        return max(1, min(expired, self.log.position - REMEMBERED_AT_LEAST) + 1)
 
     async def _fold_stale(self) -> None:
         """Fold what the snapshot did not have, before anybody can ask."""
@@ -276,7 +278,10 @@ class Node:
                 await asyncio.to_thread(closed.write)
             except OSError as error:
                 logger.warning("identities of a segment were not written: %s", error)
-        self.keeper.expire(self._expired_before())
+        before = self._expired_before()
+        for _ in range(SHARDS if before > 1 else 0):
+            self.keeper.expire(before)  # a bounded part of the index a call
+            await asyncio.sleep(0.01)
 
     async def _snapshot_now_and_then(self) -> None:
         """After many events, after a while, and soon after anything was configured."""
