@@ -22,7 +22,7 @@ from taximeter.adapters.http.idempotency import Idempotency
 from taximeter.adapters.http.messages import Request
 from taximeter.adapters.http.routes import Surroundings, all_routes
 from taximeter.adapters.http.server import Server
-from taximeter.adapters.identity.index import SHARDS, warm_up
+from taximeter.adapters.identity.index import IdentityIndex, warm_up
 from taximeter.adapters.identity.keeper import IdentityKeeper, segment_spans
 from taximeter.adapters.log import SegmentLog
 from taximeter.adapters.logs import configure_logging
@@ -279,7 +279,7 @@ class Node:
             except OSError as error:
                 logger.warning("identities of a segment were not written: %s", error)
         before = self._expired_before()
-        for _ in range(SHARDS if before > 1 else 0):
+        for _ in range(IdentityIndex.SHARDS if before > 1 else 0):
             self.keeper.expire(before)  # a bounded part of the index a call
             await asyncio.sleep(0.01)
 
