@@ -8,7 +8,7 @@ import msgspec
 
 from taximeter.errors import Damaged, TaximeterError
 from taximeter.events.decode import decode
-from taximeter.events.entry import KIND_CONSUME, Entry
+from taximeter.events.entry import KIND_EVENTS, Entry
 from taximeter.events.envelope import Event, Format, Verdict
 from taximeter.instants import parse_instant
 
@@ -31,7 +31,7 @@ def accepted_events(entry: Entry) -> list[Event]:
     if not entry.accepted:
         return []
     try:
-        if entry.kind == KIND_CONSUME:
+        if entry.kind != KIND_EVENTS:
             return decode(bytes(_consumed.decode(entry.body).event), Format.OBJECT).events
         items = decode(entry.body, entry.format).items
     except (TaximeterError, msgspec.MsgspecError) as error:
@@ -49,8 +49,8 @@ def accepted_events(entry: Entry) -> list[Event]:
 
 
 def consumed_answer(entry: Entry) -> bytes:
-    """The JSON answer that `consume` gave when it wrote this entry."""
-    assert entry.kind == KIND_CONSUME
+    """The JSON answer that the gate gave when it wrote this entry."""
+    assert entry.kind != KIND_EVENTS
     return bytes(_consumed.decode(entry.body).answer)
 
 

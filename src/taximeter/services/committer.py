@@ -119,7 +119,7 @@ class Committer:
         self._pending.append(entry)
         self._waiters.append(done)
         self._submitted += 1
-        self._pending_bytes += len(entry.body)
+        self._pending_bytes += entry.size
         if not self._busy:
             # One turn of the loop later: requests that arrived together share the frame.
             self._busy = True
@@ -183,11 +183,11 @@ class Committer:
         """What goes into the next frame: nearly always everything. A full disk piles up more."""
         count = len(self._pending)
         if self._pending_bytes > MAX_FRAME_BYTES:
-            sizes = accumulate(len(entry.body) for entry in self._pending)
+            sizes = accumulate(entry.size for entry in self._pending)
             count = 1 + sum(size <= MAX_FRAME_BYTES for size in islice(sizes, 1, None))
         taken, waiters = self._pending[:count], self._waiters[:count]
         self._pending, self._waiters = self._pending[count:], self._waiters[count:]
-        self._pending_bytes = sum(len(entry.body) for entry in self._pending)
+        self._pending_bytes = sum(entry.size for entry in self._pending)
         return taken, waiters
 
     def _finish(
@@ -235,7 +235,7 @@ class Committer:
         self.full = error
         self._fail(waiters + self._waiters, error)
         self._pending = entries + self._pending
-        self._pending_bytes += sum(len(entry.body) for entry in entries)
+        self._pending_bytes += sum(entry.size for entry in entries)
         self._waiters = [_nobody] * len(self._pending)
         self._settled.give_up(None)
         asyncio.get_running_loop().call_later(RETRY_FULL_DISK_S, self._start)

@@ -45,6 +45,11 @@ def list_events(
         conditions.append(one_of(statement, "subject", query.subjects))
     if query.type is not None:
         conditions.append(f"type = {statement.bind(query.type)}")
+    else:
+        # The gate's own commands (a grant, a hold) are no usage; who wants them names their type.
+        conditions.append(
+            "NOT (starts_with(type, 'taximeter.') AND starts_with(source, 'taximeter/'))"
+        )
     if query.start is not None:
         conditions.append(f'"time" >= {statement.bind(query.start)}')
     if query.end is not None:

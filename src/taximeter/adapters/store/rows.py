@@ -16,7 +16,7 @@ import numpy as np
 
 from taximeter.adapters.store.leaves import Leaf, Leaves, spelled
 from taximeter.errors import Damaged
-from taximeter.events.entry import KIND_CONSUME, Entry
+from taximeter.events.entry import KIND_EVENTS, Entry
 from taximeter.events.envelope import Event, Format, Verdict
 from taximeter.events.numbers import read_number
 from taximeter.instants import format_instant, parse_instant
@@ -82,7 +82,7 @@ def accepted_items(entry: Entry) -> list[Item]:
 
 
 def _decoded_whole(entry: Entry) -> list[Item]:
-    if entry.kind == KIND_CONSUME:
+    if entry.kind != KIND_EVENTS:
         return [_consumed.decode(entry.body).event]
     match entry.format:
         case Format.OBJECT:
