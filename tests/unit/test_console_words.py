@@ -11,7 +11,7 @@ from taximeter.adapters.console.pulse import p99
 from taximeter.adapters.console.reference import kind_of, operations
 from taximeter.adapters.console.rendering import customer_path, day, digits, last_day, short
 from taximeter.adapters.console.rows import gauge
-from taximeter.catalog.features import Enforcement, MeteredEntitlement
+from taximeter.catalog.features import Enforcement, Limit, MeteredEntitlement
 from taximeter.entitlements.decide import decide
 from taximeter.events.envelope import Event
 from taximeter.quantities import E12
@@ -70,7 +70,8 @@ def test_a_customer_key_is_one_segment_of_a_path() -> None:
 def test_a_gauge_names_how_near_the_limit_is(
     used: int, limit: int | None, enforcement: Enforcement, state: str, percent: str
 ) -> None:
-    entitlement = MeteredEntitlement("chat", None if limit is None else limit * E12, enforcement)
+    limits = () if limit is None else (Limit(limit * E12, enforcement=enforcement),)
+    entitlement = MeteredEntitlement("chat", limits)
     shown = gauge("chat", entitlement, decide(entitlement, used * E12, 0, None))
     assert (shown.state, shown.percent, shown.used) == (state, percent, str(used))
     assert shown.permille is None or 0 <= shown.permille <= 1000

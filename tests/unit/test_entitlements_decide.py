@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from taximeter.catalog.features import (
     BooleanEntitlement,
     Enforcement,
+    Limit,
     MeteredEntitlement,
     StaticEntitlement,
 )
@@ -27,13 +28,13 @@ from taximeter.periods import Period
 
 E12 = 10**12
 NOVEMBER = Period(parse_instant("2026-11-01T00:00:00Z"), parse_instant("2026-12-01T00:00:00Z"))
-HARD = MeteredEntitlement("chat", 1000 * E12, Enforcement.HARD)
-SOFT = MeteredEntitlement("chat", 1000 * E12, Enforcement.SOFT)
+HARD = MeteredEntitlement("chat", (Limit(1000 * E12),))
+SOFT = MeteredEntitlement("chat", (Limit(1000 * E12, enforcement=Enforcement.SOFT),))
 UNLIMITED = MeteredEntitlement("chat")
 
 
 def test_the_documented_answer() -> None:
-    entitlement = MeteredEntitlement("chat", 1_000_000 * E12)
+    entitlement = MeteredEntitlement("chat", (Limit(1_000_000 * E12),))
     decision = decide(entitlement, 812 * E12, 500 * E12, NOVEMBER)
     as_of = {"position": "0:1482", "time": "2026-11-20T10:00:00Z"}
     assert decision.to_json(as_of) == {
@@ -91,7 +92,7 @@ def test_negative_usage_counts_as_zero() -> None:
 
 
 def test_nothing_fits_a_limit_of_zero_but_nothing() -> None:
-    none = MeteredEntitlement("chat", 0)
+    none = MeteredEntitlement("chat", (Limit(0),))
     assert not decide(none, 0, 1, NOVEMBER).allowed
     assert decide(none, 0, 0, NOVEMBER).allowed
 
@@ -136,7 +137,7 @@ quantities = st.integers(0, 30)
 def test_a_decision_is_the_rule_written_out(
     usage: int, amount: int, reserved: int, limit: int, enforcement: Enforcement
 ) -> None:
-    entitlement = MeteredEntitlement("f", limit, enforcement)
+    entitlement = MeteredEntitlement("f", (Limit(limit, enforcement=enforcement),))
     decision = decide(entitlement, usage, amount, NOVEMBER, reserved)
     units = [*range(max(0, usage) + reserved + amount)]
     beyond = [unit for unit in units if unit >= limit]
@@ -151,6 +152,6 @@ def test_a_decision_is_the_rule_written_out(
 def test_what_is_refused_stays_refused_when_more_is_asked_for(
     usage: int, amount: int, more: int, reserved: int, limit: int
 ) -> None:
-    entitlement = MeteredEntitlement("f", limit)
+    entitlement = MeteredEntitlement("f", (Limit(limit),))
     if not decide(entitlement, usage, amount, NOVEMBER, reserved).allowed:
         assert not decide(entitlement, usage, amount + more, NOVEMBER, reserved).allowed

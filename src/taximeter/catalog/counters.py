@@ -21,7 +21,7 @@ def counters_of(catalog: Catalog) -> list[Counter]:
     In the order of the document, each once; prices that count the same share one.
     """
     counters = {Counter(meter): None for meter in catalog.meters.values()}
-    for plan in catalog.plans.values():
+    for plan in (*catalog.plans.values(), *catalog.addons.values()):
         for price in plan.prices.values():
             if not isinstance(price, Flat):
                 counters.setdefault(price_counter(catalog, price))

@@ -13,15 +13,23 @@ from typing import Any, Final
 
 import msgspec
 
-from taximeter.catalog.features import (
-    Entitlement,
-    Feature,
-    dump_entitlement,
-    dump_feature,
-    parse_entitlement,
-    parse_feature,
+from taximeter.catalog.entitlements import dump_entitlement, parse_entitlement
+from taximeter.catalog.features import Entitlement, Feature, dump_feature, parse_feature
+from taximeter.catalog.plans import (
+    CreditType,
+    PlanGrant,
+    dump_credit_type,
+    dump_grant,
+    dump_trial,
+    read_credit_type,
+    read_grant,
+    read_trial,
+)
+from taximeter.catalog.plans import (
+    Plan as Plan,
 )
 from taximeter.catalog.prices import Flat, Price, UsagePrice, dump_price, parse_price
+from taximeter.catalog.scopes import dump_scopes, read_scopes
 from taximeter.errors import Rejected
 from taximeter.meters.definition import Meter, dump_meter, parse_meter
 from taximeter.meters.filters import parse_filter
@@ -33,38 +41,26 @@ from taximeter.periods import Cadence
 MAX_MEMBERS: Final = 1000
 """Of each mapping from keys: meters, features, plans, and a plan's prices and entitlements."""
 
-LATER_PLAN_MEMBERS: Final = ("minimum", "commitment", "discounts", "trial")
+LATER_PLAN_MEMBERS: Final = ("minimum", "commitment", "discounts")
 LATER_PRICE_MEMBERS: Final = ("multipliers",)
 LATER_PRICE_TYPES: Final = ("volume", "package", "stairstep", "percentage", "matrix", "seat")
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """
-    What a customer subscribes to.
-
-    Attributes:
-        currency: ISO 4217; every amount of its prices.
-        cadence: Length of its billing periods.
-        entitlements: By feature; a feature that is absent is not granted.
-        prices: By price key, ascending; may be empty.
-    """
-
-    key: str
-    currency: str
-    cadence: Cadence
-    entitlements: dict[str, Entitlement]
-    prices: dict[str, Price]
 
 
 class Catalog(msgspec.Struct, frozen=True):
     """
     A whole document whose references all lead somewhere. Members are sorted by key, so that
     equal catalogues have equal bytes whatever order they were written in.
+
+    Attributes:
+        scopes: Levels below the customer -> path of their value in an event, outermost first.
     """
 
     meters: dict[str, Meter] = {}
     features: dict[str, Feature] = {}
     plans: dict[str, Plan] = {}
+    scopes: dict[str, str] = {}
+    credits: dict[str, CreditType] = {}
+    addons: dict[str, Plan] = {}
 
 
 def parse_catalog(document: Mapping[str, Any]) -> Catalog:
@@ -80,11 +76,18 @@ def parse_catalog(document: Mapping[str, Any]) -> Catalog:
 
 def dump_catalog(catalog: Catalog) -> dict[str, Any]:
     """The canonical document `parse_catalog` reads the same catalogue from."""
-    return {
+    document: dict[str, Any] = {
         "meters": {key: dump_meter(meter) for key, meter in catalog.meters.items()},
         "features": {key: dump_feature(feature) for key, feature in catalog.features.items()},
-        "plans": {key: _dump_plan(plan) for key, plan in catalog.plans.items()},
+        "plans": {key: dump_plan(plan) for key, plan in catalog.plans.items()},
     }
+    if catalog.scopes:
+        document["scopes"] = dump_scopes(catalog.scopes)
+    if catalog.credits:
+        document["credits"] = {k: dump_credit_type(one) for k, one in catalog.credits.items()}
+    if catalog.addons:
+        document["addons"] = {key: dump_plan(addon) for key, addon in catalog.addons.items()}
+    return document
 
 
 def canonical_document(catalog: Catalog) -> bytes:
@@ -92,13 +95,18 @@ def canonical_document(catalog: Catalog) -> bytes:
     return canonical_text(dump_catalog(catalog)).encode()
 
 
-def _dump_plan(plan: Plan) -> dict[str, Any]:
-    return {
-        "currency": plan.currency,
-        "cadence": plan.cadence.value,
-        "entitlements": {key: dump_entitlement(one) for key, one in plan.entitlements.items()},
-        "prices": {key: dump_price(price) for key, price in plan.prices.items()},
-    }
+def dump_plan(plan: Plan) -> dict[str, Any]:
+    """One member of `plans`, or of `addons`."""
+    document: dict[str, Any] = {} if plan.is_addon else {"cadence": plan.cadence.value}
+    if plan.currency:
+        document["currency"] = plan.currency
+    if plan.trial_us is not None:
+        document["trial"] = dump_trial(plan.trial_us)
+    document["entitlements"] = {k: dump_entitlement(one) for k, one in plan.entitlements.items()}
+    document["prices"] = {key: dump_price(price) for key, price in plan.prices.items()}
+    if plan.grants:
+        document["grants"] = {key: dump_grant(grant) for key, grant in plan.grants.items()}
+    return document
 
 
 class _Reader:
@@ -118,13 +126,26 @@ class _Reader:
 
     def catalog(self, document: Mapping[str, Any]) -> Catalog:
         top = Fields(document, "", self.problems)
-        top.only(("meters", "features", "plans"))
+        top.only(("meters", "features", "plans", "scopes", "credits", "addons"))
+        scopes = read_scopes(top)
+        credits = {
+            key: read_credit_type(key, Fields(one, f"credits.{key}", self.problems))
+            for key, one in _section(top, "credits").items()
+        }
         self._read_meters(_section(top, "meters"))
         self._read_features(_section(top, "features"))
-        plans = {key: self._plan(key, one) for key, one in _section(top, "plans").items()}
+        plans = {
+            key: self.plan(key, one, f"plans.{key}") for key, one in _section(top, "plans").items()
+        }
+        addons = {
+            key: self.addon(key, one, f"addons.{key}")
+            for key, one in _section(top, "addons").items()
+        }
+        for key in addons.keys() & plans.keys():
+            top.problem(f"addons.{key}", "there is a plan by this key, and names must be distinct")
         if self.problems:
             raise DocumentInvalid(self.problems)
-        return Catalog(self.meters, self.features, plans)
+        return Catalog(self.meters, self.features, plans, scopes, credits, addons)
 
     def _read_meters(self, section: dict[str, Any]) -> None:
         self.declared_meters = frozenset(section)
@@ -148,9 +169,13 @@ class _Reader:
             if feature.meter is not None:
                 self._check_meter(fields, feature.meter)
 
-    def _plan(self, key: str, document: object) -> Plan:
-        fields = Fields(document, f"plans.{key}", self.problems)
-        fields.only(("currency", "cadence", "entitlements", "prices"), later=LATER_PLAN_MEMBERS)
+    def plan(self, key: str, document: object, path: str) -> Plan:
+        """Read a plan; problems are noted below `path`."""
+        fields = Fields(document, path, self.problems)
+        fields.only(
+            ("currency", "cadence", "trial", "entitlements", "prices", "grants"),
+            later=LATER_PLAN_MEMBERS,
+        )
         cadence = fields.choice("cadence", Cadence, default=Cadence.MONTH)
         return Plan(
             key=key,
@@ -158,7 +183,34 @@ class _Reader:
             cadence=Cadence(cadence or Cadence.MONTH),
             entitlements=self._entitlements(fields),
             prices=self._prices(fields),
+            trial_us=read_trial(fields),
+            grants=self._grants(fields),
         )
+
+    def addon(self, key: str, document: object, path: str) -> Plan:
+        """Read an add-on; problems are noted below `path`."""
+        fields = Fields(document, path, self.problems)
+        fields.only(("currency", "entitlements", "prices", "grants"), later=LATER_PLAN_MEMBERS)
+        has_prices = bool(fields.members.get("prices"))
+        return Plan(
+            key=key,
+            currency=_currency(fields) if has_prices or "currency" in fields.members else "",
+            cadence=Cadence.MONTH,
+            entitlements=self._entitlements(fields),
+            prices=self._prices(fields),
+            grants=self._grants(fields),
+            is_addon=True,
+        )
+
+    def _grants(self, plan: Fields) -> dict[str, PlanGrant]:
+        section = _section(plan, "grants")
+        fields = plan.inside("grants", section)
+        grants: dict[str, PlanGrant] = {}
+        for key, document in section.items():
+            grant = read_grant(key, fields.inside(key, document), self.declared_features)
+            if grant is not None:
+                grants[key] = grant
+        return grants
 
     def _entitlements(self, plan: Fields) -> dict[str, Entitlement]:
         entitlements: dict[str, Entitlement] = {}
@@ -167,7 +219,8 @@ class _Reader:
         for key, document in section.items():
             feature = self.features.get(key)
             if feature is not None:
-                entitlement = parse_entitlement(feature, document, fields)
+                meter = None if feature.meter is None else self.meters.get(feature.meter)
+                entitlement = parse_entitlement(feature, meter, document, fields)
                 if entitlement is not None:
                     entitlements[key] = entitlement
             elif key not in self.declared_features:

@@ -2,21 +2,23 @@
 Features and entitlements: what a product can be asked for, and what a plan grants of it.
 
 A feature is declared once; each plan entitles to it in its own measure. A boolean feature is there
-or not, a static one has a value (seats, a region), a metered one has usage and perhaps a limit.
+or not, a static one has a value (seats, a region), a metered one has usage: with limits that must
+all hold, rates, and credits that pay for what the limits do not include.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from taximeter.meters.reading import Fields, kind_of
-from taximeter.quantities import exact_pico, format_quantity
+from taximeter.catalog.durations import format_duration
+from taximeter.meters.reading import Fields
+from taximeter.quantities import E12
 
-UNLIMITED: Final = "unlimited"
+CUSTOMER: Final = "customer"
+"""The level of a limit that all usage of a customer counts against."""
 
 
 class FeatureType(StrEnum):
@@ -35,11 +37,14 @@ class ValueType(StrEnum):
     JSON = "json"
 
 
-class Enforcement(StrEnum):
-    """What happens at the limit: hard refuses, soft allows and reports the overage."""
+class FailPolicy(StrEnum):
+    """
+    What an edge does that cannot ask: refuse, allow and count afterwards, or decide by a lease.
+    """
 
-    HARD = "hard"
-    SOFT = "soft"
+    CLOSED = "closed"
+    OPEN = "open"
+    LEASE = "lease"
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -53,19 +58,161 @@ class Feature(msgspec.Struct, frozen=True):
     type: FeatureType
     meter: str | None = None
     value_type: ValueType | None = None
+    fail: FailPolicy = FailPolicy.CLOSED
+
+
+# --- what a plan grants of a metered feature --------------------------------------------------
+
+
+class Enforcement(StrEnum):
+    """What happens at the limit: hard refuses, soft allows and reports the overage."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class Reset(StrEnum):
+    """
+    When usage starts at zero again: with the billing period, with the local calendar, never;
+    `rolling` looks back from each instant, `first_use` opens with the first use after the last
+    window ended.
+    """
+
+    PERIOD = "period"
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
+    NEVER = "never"
+    ROLLING = "rolling"
+    FIRST_USE = "first_use"
+
+
+class Rollover(msgspec.Struct, frozen=True):
+    """
+    Unused allowance that lives on in later windows.
+
+    Attributes:
+        max_pico: What is carried into a window at most, from all earlier ones together; None for
+            no bound.
+        expires: For how many windows the unused part of one lives on; at least 1.
+    """
+
+    max_pico: int | None = None
+    expires: int = 1
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """
+    One allowance of usage in each window.
+
+    Attributes:
+        limit_pico: Usage included in a window, without what rolled over.
+        window_us: Length of a `rolling` or `first_use` window, only and always there.
+        grace_pico: Of a soft limit: the share of it, in pico, that is allowed beyond it (0.1 is
+            10^11); None for endless overage.
+        level: `customer`, or the scope level each value of which has this allowance for itself.
+        key: Short stable name inside the entitlement: `period`, `first_use:5h`, `user:day`.
+            Derived; what is passed for it is ignored.
+    """
+
+    limit_pico: int
+    reset: Reset = Reset.PERIOD
+    window_us: int | None = None
+    enforcement: Enforcement = Enforcement.HARD
+    grace_pico: int | None = None
+    rollover: Rollover | None = None
+    level: str = CUSTOMER
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        window = self.reset.value
+        if self.window_us is not None:
+            window = f"{window}:{format_duration(self.window_us)}"
+        key = window if self.level == CUSTOMER else f"{self.level}:{window}"
+        msgspec.structs.force_setattr(self, "key", key)
+
+
+class RateKind(StrEnum):
+    """How a rate is kept: a bucket that refills steadily, or the usage of the last stretch."""
+
+    TOKEN_BUCKET = "token_bucket"
+    SLIDING_WINDOW = "sliding_window"
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """
+    How fast a feature may be used.
+
+    Attributes:
+        limit_pico: Amount for each `per_us` microseconds.
+        burst_pico: What a token bucket holds when full; the limit for a sliding window.
+        level: As of a `Limit`.
+        key: As of a `Limit`: `rate:1m`, `user:rate:1m`. Derived.
+    """
+
+    limit_pico: int
+    per_us: int
+    burst_pico: int
+    kind: RateKind = RateKind.TOKEN_BUCKET
+    level: str = CUSTOMER
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        key = f"rate:{format_duration(self.per_us)}"
+        key = key if self.level == CUSTOMER else f"{self.level}:{key}"
+        msgspec.structs.force_setattr(self, "key", key)
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """
+    Credits for one unit of a feature's meter, in pico.
+
+    Attributes:
+        default_pico: Where no case fits; None: what fits no case is not sold for credits.
+        by: The dimension of the meter that chooses the case, or None.
+        cases: Text of the dimension -> cost.
+    """
+
+    default_pico: int | None = E12
+    by: str | None = None
+    cases: dict[str, int] = {}
+
+    def per_unit_pico(self, value: str | None) -> int | None:
+        """The cost of a unit for one value of the dimension; None if it is not sold."""
+        if value is None:
+            return self.default_pico
+        return self.cases.get(value, self.default_pico)
 
 
 class MeteredEntitlement(msgspec.Struct, frozen=True, tag="metered"):
     """
-    Usage of a metered feature in each billing period of the subscription.
+    Usage of a metered feature: every limit and every rate must hold.
 
     Attributes:
-        limit_pico: Usage included in a period; None for unlimited.
+        limits: Those of level `customer` first; with neither a limit nor a credit it is unlimited.
+        credit: Credit type that pays for what the customer's limits do not include.
+        cost: Credits for each unit; only and always with `credit`.
     """
 
     feature: str
-    limit_pico: int | None = None
-    enforcement: Enforcement = Enforcement.HARD
+    limits: tuple[Limit, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    credit: str | None = None
+    cost: Cost | None = None
+
+    @property
+    def main(self) -> Limit | None:
+        """The customer's own first limit: the one an answer shows; None if there is none."""
+        if self.limits and self.limits[0].level == CUSTOMER:
+            return self.limits[0]
+        return None
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Nothing bounds how much the customer as a whole may use, at whatever pace."""
+        return self.main is None and self.credit is None
 
 
 class BooleanEntitlement(msgspec.Struct, frozen=True, tag="boolean"):
@@ -83,9 +230,12 @@ class StaticEntitlement(msgspec.Struct, frozen=True, tag="static"):
 Entitlement: TypeAlias = MeteredEntitlement | BooleanEntitlement | StaticEntitlement
 
 
+# --- reading features -------------------------------------------------------------------------
+
+
 def parse_feature(key: str, fields: Fields) -> Feature | None:
     """Read one member of `features`; None, with the problems noted, if its type is unknown."""
-    fields.only(("type", "meter", "value_type"))
+    fields.only(("type", "meter", "value_type", "fail"))
     chosen = fields.choice("type", FeatureType)
     if chosen is None:
         return None
@@ -99,7 +249,14 @@ def parse_feature(key: str, fields: Fields) -> Feature | None:
         value_type = fields.choice("value_type", ValueType)
     elif "value_type" in fields.members:
         fields.problem("value_type", f"only a static feature has values, this one is {kind}")
-    return Feature(key, kind, meter, ValueType(value_type) if value_type else None)
+    fail = fields.choice("fail", FailPolicy, default=FailPolicy.CLOSED)
+    return Feature(
+        key,
+        kind,
+        meter,
+        ValueType(value_type) if value_type else None,
+        FailPolicy(fail or FailPolicy.CLOSED),
+    )
 
 
 def dump_feature(feature: Feature) -> dict[str, Any]:
@@ -109,105 +266,6 @@ def dump_feature(feature: Feature) -> dict[str, Any]:
         document["meter"] = feature.meter
     if feature.value_type is not None:
         document["value_type"] = feature.value_type.value
+    if feature.fail is not FailPolicy.CLOSED:
+        document["fail"] = feature.fail.value
     return document
-
-
-def parse_entitlement(feature: Feature, document: object, plan: Fields) -> Entitlement | None:
-    """
-    Read what a plan grants of one feature.
-
-    Args:
-        plan: The plan's `entitlements`, where problems are noted.
-
-    Returns:
-        None, with a problem noted, if it does not fit the feature.
-    """
-    match feature.type:
-        case FeatureType.METERED:
-            return _parse_metered(feature, document, plan)
-        case FeatureType.BOOLEAN:
-            if isinstance(document, bool):
-                return BooleanEntitlement(feature.key, document)
-            plan.problem(
-                feature.key,
-                f"{feature.key} is a boolean feature: expected true or false, "
-                f"found {kind_of(document)}",
-            )
-            return None
-        case FeatureType.STATIC:
-            return _parse_static(feature, document, plan)
-
-
-def dump_entitlement(entitlement: Entitlement) -> Any:
-    """The document `parse_entitlement` reads."""
-    match entitlement:
-        case MeteredEntitlement(_, limit_pico, enforcement):
-            limit = UNLIMITED if limit_pico is None else format_quantity(limit_pico)
-            return {"limit": limit, "enforcement": enforcement.value, "reset": "period"}
-        case BooleanEntitlement(_, enabled):
-            return enabled
-        case StaticEntitlement(_, value):
-            return value
-
-
-def _parse_metered(feature: Feature, document: object, plan: Fields) -> Entitlement | None:
-    if document == UNLIMITED:
-        return MeteredEntitlement(feature.key)
-    fields = plan.inside(feature.key, document)
-    fields.only(("limit", "enforcement", "reset"), later=("credit", "cost", "rollover"))
-    reset = fields.members.get("reset", "period")
-    if reset != "period":
-        fields.problem(
-            "reset", f"expected 'period', the only reset of this version, found {kind_of(reset)}"
-        )
-    enforcement = fields.choice("enforcement", Enforcement, default=Enforcement.HARD)
-    if enforcement is None:
-        return None
-    return MeteredEntitlement(feature.key, _limit_pico(fields), Enforcement(enforcement))
-
-
-def _limit_pico(fields: Fields) -> int | None:
-    limit = fields.members.get("limit")
-    if limit is None or limit == UNLIMITED:
-        return None
-    pico = exact_pico(limit)
-    if pico is None or pico < 0:
-        fields.problem(
-            "limit", f"expected a quantity from 0, or {UNLIMITED!r}, found {kind_of(limit)}"
-        )
-        return None
-    return pico
-
-
-def _parse_static(feature: Feature, document: object, plan: Fields) -> Entitlement | None:
-    value = _typed(feature.value_type, document)
-    if value is _WRONG:
-        plan.problem(
-            feature.key,
-            f"{feature.key} is a static feature: expected a value of type {feature.value_type}, "
-            f"found {kind_of(document)}",
-        )
-        return None
-    return StaticEntitlement(feature.key, value)
-
-
-_WRONG: Final = object()
-
-
-def _typed(value_type: ValueType | None, value: object) -> object:
-    match value_type, value:
-        case ValueType.BOOLEAN, bool():
-            return value
-        case ((ValueType.INTEGER | ValueType.DECIMAL), bool()):
-            return _WRONG
-        case ValueType.INTEGER, int():
-            return value
-        case ValueType.STRING, str():
-            return value
-        case ValueType.DECIMAL, (int() | str() | Decimal()):
-            pico = exact_pico(value)
-            return _WRONG if pico is None else format_quantity(pico)
-        case ((ValueType.JSON | None), _):
-            return value
-        case _:
-            return _WRONG

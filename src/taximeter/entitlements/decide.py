@@ -132,8 +132,8 @@ def _decide_metered(
     assert reserved_pico >= 0, reserved_pico
     used_pico = max(0, usage_pico)
     resets_at = None if period is None else period.end
-    limit_pico = entitlement.limit_pico
-    if limit_pico is None:
+    limit = entitlement.main
+    if limit is None:
         return Decision(
             True,
             Reason.UNLIMITED,
@@ -142,9 +142,10 @@ def _decide_metered(
             overage_pico=0,
             resets_at=resets_at,
         )
+    limit_pico = limit.limit_pico
     remaining_pico = max(0, limit_pico - used_pico - reserved_pico)
     fits = used_pico + reserved_pico + amount_pico <= limit_pico
-    soft = entitlement.enforcement is Enforcement.SOFT
+    soft = limit.enforcement is Enforcement.SOFT
     return Decision(
         allowed=fits or soft,
         reason=_reason(fits, soft),

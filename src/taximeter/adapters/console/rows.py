@@ -139,7 +139,8 @@ def _state(
 ) -> str:
     if limit_pico is None or permille is None:
         return "open"
-    if entitlement.enforcement is Enforcement.HARD and used_pico >= limit_pico:
+    main = entitlement.main
+    if main is not None and main.enforcement is Enforcement.HARD and used_pico >= limit_pico:
         return "full"
     if used_pico > limit_pico:
         return "over"
