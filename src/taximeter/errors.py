@@ -133,6 +133,11 @@ CODES: Final[dict[str, str]] = {
     "invoice_not_issued": "Only an issued invoice can be paid.",
     "invoice_final": "The invoice is final; correct it with a later entry instead.",
     "period_open": "The period has not ended yet.",
+    # notices
+    "alert_invalid": "The alert is not one: a member is missing, unknown or of the wrong form.",
+    "webhook_url_refused": "The URL is not one that notices are sent to.",
+    "webhook_disabled": "The webhook is disabled; put it again to enable it.",
+    "mail_not_configured": "The server was started without --smtp-url, so it cannot send mail.",
     # idempotency, state, storage
     "idempotency_key_reused": "The same Idempotency-Key came with a different request.",
     "idempotency_in_flight": "A request with this Idempotency-Key is still being worked on.",

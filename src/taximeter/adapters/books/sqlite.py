@@ -16,6 +16,7 @@ import msgspec
 
 from taximeter.adapters.books import invoice_table, rows
 from taximeter.adapters.books.connection import Connection
+from taximeter.adapters.books.notice_table import NoticeTable
 from taximeter.customers import Customer, Subscription
 from taximeter.errors import NotFound, Refused, Rejected
 from taximeter.ports import (
@@ -28,7 +29,7 @@ from taximeter.ports import (
 )
 
 
-class SqliteBooks:
+class SqliteBooks(NoticeTable):
     """
     Everything that is configured or billed, in `path`.
 

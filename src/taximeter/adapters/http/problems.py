@@ -56,7 +56,7 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
     409: """
         event_conflict subject_taken subscription_exists subscription_ended invoice_not_draft
         invoice_not_issued invoice_final period_open catalog_changed idempotency_in_flight
-        not_sandbox
+        not_sandbox webhook_disabled mail_not_configured
     """,
     413: "body_too_large batch_too_large event_too_large",
     415: "unsupported_media_type unsupported_encoding",
@@ -64,7 +64,7 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
         invalid_request invalid_parameter invalid_timestamp timestamp_too_old
         timestamp_in_future invalid_quantity catalog_invalid invalid_filter invalid_amount
         unknown_currency unknown_timezone unknown_plan too_many_windows amount_not_countable
-        feature_not_metered idempotency_key_reused invalid_file
+        feature_not_metered idempotency_key_reused invalid_file alert_invalid webhook_url_refused
     """,
     429: "overloaded",
     431: "headers_too_large",
