@@ -20,7 +20,7 @@ from tests.integration.scene import CATALOG, Scene, event
 from tests.serving import Served, serve
 
 from taximeter.adapters.snapshots import SnapshotFiles
-from taximeter.live.snapshot import Snapshot, decode, encode
+from taximeter.live.snapshot import FORMAT, Snapshot, decode, encode
 
 NOW = "2026-11-20T12:00:00Z"
 AGGREGATIONS = {
@@ -214,7 +214,7 @@ def test_state_is_the_same_after_every_kind_of_end_and_by_every_way_back(tmp_pat
         for namespace in snapshot.namespaces.values():
             namespace.counts.clear()
     parts = [
-        encode(Snapshot(1, one.position, 0, one.namespaces))
+        encode(Snapshot(FORMAT, one.position, 0, one.namespaces))
         for one in (from_snapshot_and_tail, from_zero)
     ]
     assert parts[0] == parts[1]

@@ -15,7 +15,7 @@ from taximeter.customers import Customer, Subscription
 from taximeter.events.envelope import Event
 from taximeter.instants import DAY
 from taximeter.live.refold import FoldAccount, FoldSpec, refold
-from taximeter.live.snapshot import (
+from taximeter.live.snapshot import FORMAT, (
     AccountSnapshot,
     Snapshot,
     Stale,
@@ -107,7 +107,7 @@ class World(NamedTuple):
 
 
 def canonical(dumped: StateSnapshot) -> bytes:
-    return encode(Snapshot(1, 0, 0, {"x": dumped}))
+    return encode(Snapshot(FORMAT, 0, 0, {"x": dumped}))
 
 
 @st.composite

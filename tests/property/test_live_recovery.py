@@ -17,7 +17,7 @@ from taximeter.customers import Customer
 from taximeter.events.acceptance import AcceptanceWindow
 from taximeter.events.entry import Entry
 from taximeter.events.envelope import Format, Verdict
-from taximeter.live.snapshot import Snapshot, decode, dump_state, encode
+from taximeter.live.snapshot import FORMAT, Snapshot, decode, dump_state, encode
 from taximeter.meters.counter import Counter
 from taximeter.meters.definition import Aggregation, Meter
 from taximeter.services import recovery
@@ -80,7 +80,7 @@ def entry(number: int, verdict: Verdict) -> Entry:
 def essence(tenants: dict[str, Tenant]) -> bytes:
     tenant = tenants["x"]
     dumped = dump_state(tenant.live, tenant.customers, tenant.counts.as_dict())
-    return encode(Snapshot(1, 0, 0, {"x": dumped}))
+    return encode(Snapshot(FORMAT, 0, 0, {"x": dumped}))
 
 
 @effort

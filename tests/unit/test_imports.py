@@ -30,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "rating": VALUES | {"catalog"},
     "invoices": VALUES | {"catalog", "rating"},
     "notices": VALUES | {"catalog"},
-    "live": VALUES | {"events", "meters", "catalog", "customers"},
+    "gate": VALUES | {"ledger", "credits", "catalog"},
+    "live": VALUES | {"events", "meters", "credits", "catalog", "customers", "gate"},
     "settings": VALUES,
 }
 ALLOWED["ports"] = set(ALLOWED) | {"live"}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from taximeter.customers import Subscription
+from taximeter.live.gating import Hooks
 from taximeter.periods import Period, Schedule
 
 Cells = list[Any]
@@ -31,20 +32,28 @@ class Account:
             exact only when empty.
         subjects: Those that were claimed when it was made.
         seen: Some accepted event named one of its subjects.
+        hooks: What its events do beside being counted, until `hooks_until`; None: to be found.
+        plain_until: Before this instant its events do nothing but count. Now and then one goes the
+            long way to find out.
+        watched: Somebody wants to know when its usage or its credits change.
     """
 
     __slots__ = (
         "cells",
         "customer",
         "end",
+        "hooks",
+        "hooks_until",
         "period_end",
         "period_start",
         "periods",
+        "plain_until",
         "rebuilding",
         "schedule",
         "seen",
         "subjects",
         "subscription",
+        "watched",
     )
 
     def __init__(
@@ -64,6 +73,14 @@ class Account:
         self.period_start = self.period_end = 0  # an empty period: no event falls into it
         self.rebuilding: tuple[frozenset[str], ...] = ()
         self.seen = False
+        self.watched = False
+        self.hooks: Hooks | None = None
+        self.hooks_until = self.plain_until = 0
+
+    def forget_hooks(self) -> None:
+        """After anything they were made from has changed."""
+        self.hooks = None
+        self.hooks_until = self.plain_until = 0
 
     def cells_at(self, at: int, empty: Callable[[], Cells]) -> Cells | None:
         """

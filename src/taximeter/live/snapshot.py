@@ -16,7 +16,7 @@ from taximeter.live.account import Account
 from taximeter.live.state import LiveState, moved
 from taximeter.meters.cells import Layout
 
-FORMAT = 1
+FORMAT = 2
 
 
 class AccountSnapshot(msgspec.Struct, frozen=True):
@@ -30,12 +30,13 @@ class AccountSnapshot(msgspec.Struct, frozen=True):
 
 
 class StateSnapshot(msgspec.Struct, frozen=True):
-    """One namespace. `counters` names the slots of all cells."""
+    """One namespace. `counters` names the slots of all cells; `gate` is `GateState.dump`."""
 
     counters: list[str]
     accounts: dict[str, AccountSnapshot]
     unmatched: dict[str, int]
     counts: dict[str, int]
+    gate: dict[str, Any] = {}
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -84,7 +85,7 @@ def dump_state(
         for key, account in sorted(state.accounts.items())
     }
     unmatched = dict(sorted(state.unmatched.items()))
-    return StateSnapshot(order, dumped, unmatched, counts)
+    return StateSnapshot(order, dumped, unmatched, counts, state.gate.dump())
 
 
 class Stale(msgspec.Struct):
@@ -110,6 +111,7 @@ def load_state(state: LiveState, customers: dict[str, Customer], snapshot: State
     Returns:
         What the snapshot does not hold as it is needed now.
     """
+    state.gate.load(snapshot.gate)
     held = set(snapshot.counters)
     missing = {key for key in state.layout.slots if key not in held}
     layout = Layout([c for c in state.layout.counters if c.key in held])

@@ -8,12 +8,15 @@ it, so answers are exact without locks.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from taximeter.customers import Customer, Subscription
 from taximeter.events.envelope import Event
+from taximeter.gate.effects import Burn, DropBudget, Effect, SetBudget
+from taximeter.gate.state import GateState
 from taximeter.live.account import Account, Cells
+from taximeter.live.gating import Hooks
 from taximeter.meters.cells import Layout
 from taximeter.meters.counter import Counter, Group
 from taximeter.periods import Anchor, Cadence, Period, Schedule
@@ -32,6 +35,10 @@ class LiveState:
         by_subject: Subject -> the account of the customer that claims it.
         unmatched: Subject nobody claims -> how many of its events were accepted.
         births: Counter key -> a number that is another one each time the counter is added.
+        gate: Credits, holds and what else customers have beside usage.
+        hooks_of: What an account's events do beside being counted, from an instant on; None where
+            history is only counted.
+        touched: Watched accounts whose numbers have changed since somebody last looked.
     """
 
     def __init__(self, counters: Sequence[Counter] = ()) -> None:
@@ -41,6 +48,9 @@ class LiveState:
         self.unmatched: dict[str, int] = {}
         self.births = dict.fromkeys(self.layout.slots, 0)
         self._generation = 0
+        self.gate = GateState()
+        self.hooks_of: Callable[[Account, int], Hooks] | None = None
+        self.touched: set[Account] = set()
 
     # --- what is counted, and for whom ---
 
@@ -58,6 +68,7 @@ class LiveState:
         self.births = {key: self.births.get(key, self._generation) for key in self.layout.slots}
         for account in self.accounts.values():
             account.relayout(lambda cells: moved(cells, old, self.layout))
+            account.forget_hooks()
         return added
 
     def put_customer(
@@ -74,6 +85,7 @@ class LiveState:
         old = self.accounts.get(customer.key)
         self.accounts[customer.key] = account
         if old is not None:
+            self.touched.discard(old)
             for subject in old.subjects:
                 if self.by_subject.get(subject) is old:
                     del self.by_subject[subject]
@@ -84,29 +96,88 @@ class LiveState:
 
     # --- the fold ---
 
-    def fold(self, event: Event, at: int, values: tuple[Any, ...] | None) -> None:
+    def fold(
+        self,
+        event: Event,
+        at: int,
+        values: tuple[Any, ...] | None,
+        now: int | None = None,
+        seq: int = 0,
+    ) -> Sequence[Burn]:
         """
         Count one accepted event.
 
         Args:
             at: Its instant, resolved.
             values: What `Program.measure` returned for it, or None if no counter counts it.
+            now: When it was received; None to count only, for history.
+            seq: Its own.
+
+        Returns:
+            What it burns. It is not applied here: it belongs to the entry of the log.
         """
         account = self.by_subject.get(event.subject)
         if account is None:
             self.unmatched[event.subject] = self.unmatched.get(event.subject, 0) + 1
-            return
+            return ()
         account.seen = True
         if values is None:
-            return
+            return ()
         if account.period_start <= at < account.period_end:
             cells: Cells | None = account.cells
         else:
             cells = account.cells_at(at, self.layout.new_cells)
-        if cells is not None:
-            self.layout.programs[event.type].add(cells, values, at, event.id)
+        if cells is None:
+            return ()
+        self.layout.programs[event.type].add(cells, values, at, event.id)
+        if now is None or now < account.plain_until:
+            return ()
+        return self._run_hooks(account, event, at, values, now, seq)
 
-    def fold_stored(self, events: Iterable[tuple[Event, int]]) -> None:
+    def _run_hooks(
+        self, account: Account, event: Event, at: int, values: tuple[Any, ...], now: int, seq: int
+    ) -> Sequence[Burn]:
+        hooks = self.hooks(account, now).by_type.get(event.type, ())
+        if account.watched:
+            self.touched.add(account)
+        burns: list[Burn] = []
+        for hook in hooks:
+            measured = values[hook.index]
+            if measured is not None:
+                purse = self.gate.purse(account.customer)
+                burn = hook.run(purse, event, at, seq, measured)
+                if burn is not None:
+                    burns.append(burn)
+        return burns
+
+    def hooks(self, account: Account, now: int) -> Hooks:
+        """Those of an account, made again when they may have changed."""
+        if account.hooks is None or now >= account.hooks_until:
+            assert self.hooks_of is not None, "a state that only counts has no hooks"
+            account.hooks = self.hooks_of(account, now)
+            account.hooks_until = account.hooks.until
+            plain = not account.hooks.by_type and not account.watched
+            account.plain_until = account.hooks_until if plain else 0
+        return account.hooks
+
+    def apply(self, effects: Iterable[Effect], at: int, seq: int) -> None:
+        """
+        Apply what an entry of the log did to credits and holds.
+
+        Args:
+            at: When the entry was received.
+            seq: Of its first accepted event.
+        """
+        for effect in effects:
+            self.gate.apply(effect, at, seq)
+            account = self.accounts.get(effect.customer)
+            if account is not None:
+                if isinstance(effect, SetBudget | DropBudget):
+                    account.forget_hooks()
+                if account.watched:
+                    self.touched.add(account)
+
+    def fold_stored(self, events: Iterable[tuple[Event, int]], now: int | None = None) -> None:
         """
         Count events that were accepted earlier, as (event, instant).
 
@@ -115,7 +186,8 @@ class LiveState:
         programs = self.layout.programs
         for event, at in events:
             program = programs.get(event.type)
-            self.fold(event, at, program.measure_stored(event) if program is not None else None)
+            values = program.measure_stored(event) if program is not None else None
+            self.fold(event, at, values, now)
 
     def merge(self, customer: str, history: History, layout: Layout, kept: Container[str]) -> None:
         """

@@ -20,6 +20,7 @@ from taximeter.events.decode import decode
 from taximeter.events.entry import KIND_CONSUME, Entry
 from taximeter.events.envelope import Event, Format, Verdict
 from taximeter.events.identity import identities
+from taximeter.gate.effects import encode_effects
 from taximeter.instants import SECOND
 from taximeter.live.account import Account
 from taximeter.meters.definition import Aggregation, Meter
@@ -203,7 +204,9 @@ def _record(
     fingerprints: Any,
     now: int,
 ) -> Consumption:
-    seq = core.sequencer.accept_one(tenant, event, keys, fingerprints, now)
+    seq, effects = core.sequencer.accept_one(
+        tenant, event, (keys, fingerprints), now, is_usage=True
+    )
     tenant.rate.add(now // SECOND, 1)
     after = _decide(tenant, account, feature, 0, now)
     answer = decision.to_json(core.as_of())
@@ -211,7 +214,9 @@ def _record(
     left = after.remaining_pico
     answer["balance_after"] = None if left is None else format_quantity(left)
     body = _encode(Recorded(event, answer))
-    entry = Entry(tenant.name, now, Format.OBJECT, b"\x00", body, KIND_CONSUME)
+    entry = Entry(
+        tenant.name, now, Format.OBJECT, b"\x00", body, KIND_CONSUME, encode_effects(effects)
+    )
     answers.put(tenant.name, seq, event, answer)
     durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

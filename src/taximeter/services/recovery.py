@@ -14,11 +14,12 @@ from typing import Any, Protocol
 import msgspec
 
 from taximeter.catalog.document import parse_catalog
-from taximeter.events.entry import Entry
+from taximeter.events.entry import KIND_COMMAND, Entry
 from taximeter.events.envelope import Verdict
 from taximeter.events.identity import identities
 from taximeter.events.replay import accepted_events, stored_times
-from taximeter.live.snapshot import Snapshot, Stale, StateSnapshot, dump_state, load_state
+from taximeter.gate.effects import decode_effects
+from taximeter.live.snapshot import FORMAT, Snapshot, Stale, StateSnapshot, dump_state, load_state
 from taximeter.live.snapshot import decode as decode_snapshot
 from taximeter.ports import Books, EventLog
 from taximeter.services.tenant import Tenant
@@ -57,7 +58,7 @@ def take_snapshot(tenants: dict[str, Tenant], position: int, idle_entries: int) 
         name: dump_state(tenant.live, tenant.customers, tenant.counts.as_dict())
         for name, tenant in sorted(tenants.items())
     }
-    return Snapshot(1, position, idle_entries, namespaces)
+    return Snapshot(FORMAT, position, idle_entries, namespaces)
 
 
 def load_snapshot(
@@ -70,7 +71,7 @@ def load_snapshot(
         The snapshot (an empty one at position 0 if none is usable), and what remains to be folded
         up to its position.
     """
-    snapshot = Snapshot(1, 0, 0, {})
+    snapshot = Snapshot(FORMAT, 0, 0, {})
     for content in contents:
         found = decode_snapshot(content)
         # A snapshot ahead of the log belongs to another history: the log is the truth.
@@ -122,8 +123,11 @@ def replay(
             keys, fingerprints = identities(tenant.seed, events, times)
             memory.load(keys, fingerprints, logged.first_seq)
         if logged.first_seq > snapshot.position:
-            _count(tenant, entry)
-            tenant.live.fold_stored(zip(events, times, strict=True))
+            if entry.kind != KIND_COMMAND:
+                _count(tenant, entry)
+                tenant.live.fold_stored(zip(events, times, strict=True), entry.received_at)
+            effects = decode_effects(entry.effects)
+            tenant.live.apply(effects, entry.received_at, logged.first_seq)
     return read, idle
 
 

@@ -16,6 +16,7 @@ from taximeter.events.decode import Decoded, decode
 from taximeter.events.entry import KIND_EVENTS, Entry
 from taximeter.events.envelope import Event, Format, Rejection, Verdict
 from taximeter.events.identity import identities
+from taximeter.gate.effects import Burn, Effect, Settle, encode_effects
 from taximeter.services.admission import (
     Admissible,
     Answered,
@@ -67,6 +68,7 @@ class Sequencer:
         self._arrivals: deque[Arrival] = deque()
         self.position = position
         self.idle_entries = 0  # entries without accepted events since the last accepted one
+        self.on_touched: Callable[[Tenant], None] | None = None
 
     def enqueue(
         self,
@@ -104,28 +106,57 @@ class Sequencer:
         return (Verdict.DUPLICATE if same else Verdict.CONFLICT), seq
 
     def accept_one(
-        self, tenant: Tenant, event: Event, keys: Any, fingerprints: Any, at: int
-    ) -> int:
+        self,
+        tenant: Tenant,
+        event: Event,
+        identity: tuple[Any, Any],
+        at: int,
+        effects: Sequence[Effect] = (),
+        *,
+        is_usage: bool,
+    ) -> tuple[int, list[Effect]]:
         """
-        Accept an event of the node's own, whose identity `peek` found to be new.
+        Accept an event of the node's own, whose identity `peek` found to be new, and apply what
+        else it does.
+
+        Args:
+            identity: Its key and fingerprint.
+            effects: Applied before the event is counted: a hold ends before its usage is spent.
+            is_usage: Whether it is counted, or is a command in the form of an event.
 
         Returns:
-            Its seq. The caller submits the entry without yielding before.
+            Its seq and all its effects. The caller submits the entry without yielding before.
 
         Raises:
             Rejected: `invalid_quantity`; nothing was changed.
         """
-        program = tenant.live.layout.programs.get(event.type)
-        values = program.measure(event) if program is not None else None
-        _, seqs = self._index.decide(keys, fingerprints, self.position + 1)
+        live = tenant.live
+        values = None
+        if is_usage:
+            program = live.layout.programs.get(event.type)
+            values = program.measure(event) if program is not None else None
+        _, seqs = self._index.decide(*identity, self.position + 1)
         self.position += 1
         self.idle_entries = 0
-        assert int(seqs[0]) == self.position, "peek said it is new"
-        tenant.counts.received += 1
-        tenant.counts.accepted += 1
-        tenant.live.fold(event, at, values)
-        self._on_batch(tenant, [event], b"\x00", [self.position])
-        return self.position
+        seq = self.position
+        assert int(seqs[0]) == seq, "peek said it is new"
+        applied = list(effects)
+        if is_usage:
+            tenant.counts.received += 1
+            tenant.counts.accepted += 1
+            burns = live.fold(event, at, values, at, seq)
+            # A hold that is settled pays for the usage it records.
+            if not any(isinstance(effect, Settle) for effect in applied):
+                applied += burns
+            self._on_batch(tenant, [event], b"\x00", [seq])
+        live.apply(applied, at, seq)
+        self.tell_touched(tenant)
+        return seq, applied
+
+    def tell_touched(self, tenant: Tenant) -> None:
+        """Once for everything that changed in this step."""
+        if tenant.live.touched and self.on_touched is not None:
+            self.on_touched(tenant)
 
     def _decide_arrivals(self) -> None:
         """
@@ -155,7 +186,8 @@ class Sequencer:
         if len(arrivals) > 1:
             together = admit_together(arrivals)
             if together is not None:
-                verdicts, seqs = self._identify(arrivals[0].tenant, together)
+                received = arrivals[0].received_at
+                verdicts, seqs, burns = self._identify(arrivals[0].tenant, together, received)
                 start = 0
                 for arrival in arrivals:
                     stop = start + len(arrival.decoded.items)
@@ -165,27 +197,32 @@ class Sequencer:
                         together.times[start:stop],
                         [],
                     )
-                    self._conclude(arrival, part, verdicts[start:stop], seqs[start:stop], [])
+                    own = _burns_of(burns, seqs[start:stop]) if burns else burns
+                    self._conclude(arrival, part, verdicts[start:stop], seqs[start:stop], [], own)
                     start = stop
+                self.tell_touched(arrivals[0].tenant)
                 return
         for arrival in arrivals:
             admissible, errors = admit(arrival)
-            verdicts, seqs = self._identify(arrival.tenant, admissible)
-            self._conclude(arrival, admissible, verdicts, seqs, errors)
+            verdicts, seqs, burns = self._identify(arrival.tenant, admissible, arrival.received_at)
+            self._conclude(arrival, admissible, verdicts, seqs, errors, burns)
+            self.tell_touched(arrival.tenant)
 
-    def _identify(self, tenant: Tenant, admissible: Admissible) -> tuple[bytes, list[int]]:
+    def _identify(
+        self, tenant: Tenant, admissible: Admissible, received_at: int
+    ) -> tuple[bytes, list[int], list[Burn]]:
         """Decide new, duplicate or conflict for each, and fold the new ones."""
         events = admissible.events
         if not events:
-            return b"", []
+            return b"", [], []
         keys, fingerprints = identities(tenant.seed, events, admissible.times)
         decided, places = self._index.decide(keys, fingerprints, self.position + 1)
         verdicts: bytes = decided.tobytes()
         seqs: list[int] = places.tolist()
         self.position += verdicts.count(ACCEPTED)
-        _fold(tenant, admissible, verdicts)
+        burns = _fold(tenant, admissible, verdicts, seqs, received_at)
         self._on_batch(tenant, events, verdicts, seqs)
-        return verdicts, seqs
+        return verdicts, seqs, burns
 
     def _conclude(
         self,
@@ -194,8 +231,9 @@ class Sequencer:
         verdicts: bytes,
         seqs: list[int],
         errors: list[Rejection],
+        burns: Sequence[Burn],
     ) -> None:
-        """Count, log, and answer when it is durable."""
+        """Count, spend, log, and answer when it is durable."""
         received = len(arrival.decoded.items)
         accepted = verdicts.count(ACCEPTED)
         if accepted != len(verdicts):
@@ -214,7 +252,10 @@ class Sequencer:
         outcome = Outcome(verdicts, seqs, errors, bodies, self.position)
         self.idle_entries = 0 if accepted else self.idle_entries + 1
         answered = arrival.answered
-        self._committer.submit(_entry(arrival, verdicts), lambda error: answered(outcome, error))
+        if burns:
+            arrival.tenant.live.apply(burns, arrival.received_at, burns[0].seq)
+        entry = _entry(arrival, verdicts, burns)
+        self._committer.submit(entry, lambda error: answered(outcome, error))
 
 
 def _go_together(a: Arrival, b: Arrival) -> bool:
@@ -222,7 +263,13 @@ def _go_together(a: Arrival, b: Arrival) -> bool:
     return clean and a.tenant is b.tenant and a.backfill == b.backfill
 
 
-def _entry(arrival: Arrival, verdicts: bytes) -> Entry:
+def _burns_of(burns: list[Burn], seqs: Sequence[int]) -> list[Burn]:
+    """Those of one request among those of several."""
+    own = set(seqs)
+    return [burn for burn in burns if burn.seq in own]
+
+
+def _entry(arrival: Arrival, verdicts: bytes, burns: Sequence[Burn]) -> Entry:
     """What the log keeps of a request."""
     body, form = arrival.body, arrival.form
     if ACCEPTED not in verdicts:
@@ -230,7 +277,10 @@ def _entry(arrival: Arrival, verdicts: bytes) -> Entry:
         body, form = b"", Format.LINES
     elif REJECTED in verdicts:
         body, form = _without_rejected(arrival.decoded, verdicts), Format.LINES
-    return Entry(arrival.tenant.name, arrival.received_at, form, verdicts, body, KIND_EVENTS)
+    effects = encode_effects(burns) if burns else b""
+    return Entry(
+        arrival.tenant.name, arrival.received_at, form, verdicts, body, KIND_EVENTS, effects
+    )
 
 
 def _with_rejected(
@@ -245,12 +295,16 @@ def _with_rejected(
     return bytes(all_verdicts), all_seqs
 
 
-def _fold(tenant: Tenant, admissible: Admissible, verdicts: bytes) -> None:
+def _fold(
+    tenant: Tenant, admissible: Admissible, verdicts: bytes, seqs: Sequence[int], now: int
+) -> list[Burn]:
+    """Count what was accepted; returns what it burns."""
     live = tenant.live
     find = live.by_subject.get
     add_by_type = {name: program.add for name, program in live.layout.programs.items()}
-    for event, at, values, verdict in zip(
-        admissible.events, admissible.times, admissible.values, verdicts, strict=True
+    burns: list[Burn] = []
+    for event, at, values, verdict, seq in zip(
+        admissible.events, admissible.times, admissible.values, verdicts, seqs, strict=True
     ):
         if verdict:
             continue
@@ -259,11 +313,13 @@ def _fold(tenant: Tenant, admissible: Admissible, verdicts: bytes) -> None:
             values is not None
             and account is not None
             and account.period_start <= at < account.period_end
+            and now < account.plain_until
         ):
             # What `LiveState.fold` does for nearly every event, without the call.
             add_by_type[event.type](account.cells, values, at, event.id)
         else:
-            live.fold(event, at, values)
+            burns += live.fold(event, at, values, now, seq)
+    return burns
 
 
 def _conflicts(admissible: Admissible, verdicts: bytes, seqs: list[int]) -> list[Rejection]:

@@ -8,6 +8,7 @@ the one sequencing thread, so a reader never sees half a change.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,6 +24,7 @@ from taximeter.live.account import Account
 from taximeter.live.state import LiveState
 from taximeter.meters.counter import Counter
 from taximeter.periods import Cadence
+from taximeter.services.hooks import make_hooks
 from taximeter.services.telemetry import RateMeter, VerdictCounts
 
 
@@ -70,6 +72,7 @@ class Tenant:
         self.subscriptions: dict[str, Subscription] = {}
         self.active: dict[str, Subscription] = {}
         self.live = LiveState()
+        self.live.hooks_of = partial(make_hooks, self)
         self.counts = VerdictCounts()
         self.recent: deque[Any] = deque(maxlen=50)
         self.rejections: deque[Rejection] = deque(maxlen=50)

@@ -1,0 +1,181 @@
+"""
+What can happen to credits, holds, budgets and seats: the whole list.
+
+An entry of the log carries the effects it had, decided and priced when it was accepted. Applying
+them again in order gives the same state, whatever the catalogue says by then. Amounts are pico
+(10^-12): `units_pico` of a feature's meter, `cost_pico` and `amount_pico` of a credit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from taximeter.credits.grant import Grant
+from taximeter.gate.budget import Budget
+from taximeter.gate.topup import TopUp
+
+
+class _Effect(msgspec.Struct, frozen=True, tag_field="do", omit_defaults=True):
+    """`customer` is whose purse it concerns."""
+
+    customer: str
+
+
+class Burn(_Effect, tag="burn"):
+    """
+    A usage event was counted and costs credit, or draws on a lease.
+
+    Attributes:
+        seq: Of the event.
+        credit: None if the feature costs none (then only the lease is drawn on).
+        pools: Parents who share what they have, nearest first: they pay when the own is used up.
+        lease: The hold it draws on, if it names an open one.
+    """
+
+    feature: str
+    seq: int
+    units_pico: int
+    credit: str | None = None
+    cost_pico: int = 0
+    pools: tuple[str, ...] = ()
+    lease: str | None = None
+
+
+class Reserve(_Effect, tag="reserve"):
+    """
+    Units, and their cost if they have one, are set aside until `expires_at`.
+
+    Attributes:
+        scope: Level below the customer -> its value.
+        lease: A slice for decisions at the edge: usage events draw on it.
+        data: For the usage event that settling records.
+    """
+
+    id: str
+    feature: str
+    units_pico: int
+    created_at: int
+    expires_at: int
+    credit: str | None = None
+    cost_pico: int = 0
+    pools: tuple[str, ...] = ()
+    scope: dict[str, str] = {}
+    lease: bool = False
+    data: dict[str, Any] = {}
+
+
+class Extend(_Effect, tag="extend"):
+    """More units and time for an open hold."""
+
+    id: str
+    expires_at: int
+    units_pico: int = 0
+    cost_pico: int = 0
+
+
+class Settle(_Effect, tag="settle"):
+    """A hold ends: this much was used. `overage` says that it may be more than was held (K14)."""
+
+    id: str
+    units_pico: int
+    cost_pico: int = 0
+    overage: bool = False
+
+
+class Release(_Effect, tag="release"):
+    """A hold ends unused."""
+
+    id: str
+
+
+class Issue(_Effect, tag="issue"):
+    """A grant is given."""
+
+    grant: Grant
+
+
+class Void(_Effect, tag="void"):
+    """A grant ends early."""
+
+    credit: str
+    grant: str
+    reason: str = ""
+
+
+class Refund(_Effect, tag="refund"):
+    """Paid credit goes back out."""
+
+    credit: str
+    grant: str
+    amount_pico: int
+    reason: str = ""
+
+
+class Transfer(_Effect, tag="transfer"):
+    """Credit moves to another customer; its grants keep their terms."""
+
+    to: str
+    credit: str
+    amount_pico: int
+    id: str
+
+
+class SetTopUp(_Effect, tag="set_top_up"):
+    """Automatic top-ups of one credit; None ends them."""
+
+    credit: str
+    top_up: TopUp | None = None
+
+
+class SetBudget(_Effect, tag="set_budget"):
+    budget: Budget
+
+
+class DropBudget(_Effect, tag="drop_budget"):
+    id: str
+
+
+class TakeSeat(_Effect, tag="take_seat"):
+    """A holder has a seat; a concurrent one only until `until`."""
+
+    feature: str
+    holder: str
+    until: int | None = None
+
+
+class LeaveSeat(_Effect, tag="leave_seat"):
+    feature: str
+    holder: str
+
+
+class Advance(_Effect, tag="advance"):
+    """Time alone did something: an expiry, a recurrence, a lapse."""
+
+
+Effect: TypeAlias = (
+    Burn
+    | Reserve
+    | Extend
+    | Settle
+    | Release
+    | Issue
+    | Void
+    | Refund
+    | Transfer
+    | SetTopUp
+    | SetBudget
+    | DropBudget
+    | TakeSeat
+    | LeaveSeat
+    | Advance
+)
+
+encode_effects = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(list[Effect])
+
+
+def decode_effects(data: bytes) -> list[Effect]:
+    """Inverse of `encode_effects`; an entry without effects has none."""
+    return _decoder.decode(data) if data else []

@@ -1,0 +1,160 @@
+"""
+What a usage event does beside being counted: it fills gauges and burns credit.
+
+Most events do neither. For an account whose plan asks for it, hooks are made once from what it is
+entitled to and hold until that may change; the fold runs those of the event's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from taximeter.catalog.features import Cost
+from taximeter.credits.cost import cost_pico
+from taximeter.events.envelope import Event
+from taximeter.gate.effects import Burn
+from taximeter.gate.purse import Key, Purse
+from taximeter.meters.paths import read
+from taximeter.meters.values import dimension_value
+
+
+class Gauge(Protocol):
+    """Usage of one limit for one level value."""
+
+    def add(self, at: int, pico: int) -> None: ...
+    def dump(self) -> Any: ...
+
+
+class Gauged(msgspec.Struct, frozen=True):
+    """
+    A limit whose usage is kept in gauges, one for each value of its level.
+
+    Attributes:
+        key: Names the limit among the gauges of the purse; a gauge's key has the values behind it.
+        scope: Where an event names each level: ((level, path), ...); () for the customer itself.
+        only: Values that the levels must have; a budget's. None: each value has its own gauge.
+        in_credit: It counts what is spent, not units.
+        make: A gauge with its window, from what `Gauge.dump` gave or from None.
+    """
+
+    key: Key
+    make: Callable[[Any], Gauge]
+    scope: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] | None = None
+    in_credit: bool = False
+
+    def gauge_in(self, purse: Purse, values: tuple[str, ...]) -> Gauge:
+        """The gauge for these values, made if it is the first use."""
+        key = (*self.key, *values)
+        found: Gauge | None = purse.gauges.get(key)
+        if found is None:
+            found = purse.gauges[key] = self.make(purse.dormant.pop(key, None))
+        return found
+
+    def values_of(self, event: Event) -> tuple[str, ...] | None:
+        """The event's value of each level; None if it does not concern this limit."""
+        values: list[str] = []
+        for place, (_, path) in enumerate(self.scope):
+            value = dimension_value(read(event, path))
+            if value is None or (self.only is not None and self.only[place] != value):
+                return None
+            values.append(value)
+        return tuple(values)
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """A parent whose allowances are shared, with the gauges this usage fills there."""
+
+    purse: Purse
+    gauges: tuple[Gauged, ...]
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """
+    What usage of one metered feature does.
+
+    Attributes:
+        index: Of its counter among the values that `Program.measure` gives.
+        unit_pico: What a measured value is multiplied with: 10^12 for a meter that counts.
+        included_pico: (instant) -> units that the period includes before credit is spent; None:
+            credit pays from the first unit.
+        used_pico: (instant) -> units counted in that period, with the event.
+        cost_path: Where the event has the dimension that the cost goes by.
+        pools: Parents, nearest first.
+    """
+
+    feature: str
+    index: int
+    unit_pico: int
+    gauges: tuple[Gauged, ...] = ()
+    credit: str | None = None
+    cost: Cost | None = None
+    cost_path: str | None = None
+    included_pico: Callable[[int], int] | None = None
+    used_pico: Callable[[int], int] | None = None
+    pools: tuple[Pool, ...] = ()
+    pool_keys: tuple[str, ...] = ()
+
+    def run(self, purse: Purse, event: Event, at: int, seq: int, measured: Any) -> Burn | None:
+        """
+        Fill the gauges with one counted event.
+
+        Returns:
+            What it burns, to be applied with the entry; None if nothing.
+        """
+        units_pico: int = measured * self.unit_pico
+        cost = self._cost_pico(event, at, units_pico)
+        _fill(purse, self.gauges, event, at, units_pico, cost)
+        for pool in self.pools:
+            _fill(pool.purse, pool.gauges, event, at, units_pico, cost)
+        lease = None if event.data is None else event.data.get("lease_id")
+        if lease.__class__ is not str or lease not in purse.holds:
+            lease = None
+        if not cost and lease is None:
+            return None
+        return Burn(
+            purse.customer,
+            feature=self.feature,
+            seq=seq,
+            units_pico=max(0, units_pico),
+            credit=self.credit,
+            cost_pico=cost,
+            pools=self.pool_keys,
+            lease=lease,
+        )
+
+    def _cost_pico(self, event: Event, at: int, units_pico: int) -> int:
+        """Credit for the units that the period does not include; a correction downwards frees
+        none."""
+        if self.cost is None or units_pico <= 0:
+            return 0
+        if self.included_pico is not None and self.used_pico is not None:
+            included, used = self.included_pico(at), self.used_pico(at)
+            units_pico = max(0, used - included) - max(0, used - units_pico - included)
+        dimension = None
+        if self.cost_path is not None:
+            dimension = dimension_value(read(event, self.cost_path))
+        return cost_pico(self.cost, units_pico, dimension) or 0
+
+
+class Hooks(msgspec.Struct, frozen=True):
+    """
+    Attributes:
+        by_type: Event type -> hooks.
+        until: They hold before this instant.
+    """
+
+    by_type: dict[str, tuple[Hook, ...]]
+    until: int
+
+
+def _fill(
+    purse: Purse, gauges: tuple[Gauged, ...], event: Event, at: int, units: int, cost: int
+) -> None:
+    for gauged in gauges:
+        values = gauged.values_of(event)
+        if values is not None:
+            gauged.gauge_in(purse, values).add(at, cost if gauged.in_credit else units)
