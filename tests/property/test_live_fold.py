@@ -15,7 +15,8 @@ from taximeter.customers import Customer, Subscription
 from taximeter.events.envelope import Event
 from taximeter.instants import DAY
 from taximeter.live.refold import FoldAccount, FoldSpec, refold
-from taximeter.live.snapshot import FORMAT, (
+from taximeter.live.snapshot import (
+    FORMAT,
     AccountSnapshot,
     Snapshot,
     Stale,
