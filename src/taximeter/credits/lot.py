@@ -57,6 +57,14 @@ class Lot:
         assert start is not None, (grant.id, number)
         return cls(grant, number, start, NEVER if end is None else end)
 
+    def following(self) -> Lot | None:
+        """The occurrence that takes over where this one ends; None if it is the last."""
+        number = self.number + 1
+        if self.grant.occurrence(number) is None:
+            return None
+        end = self.grant.end(number)
+        return Lot(self.grant, number, self.end, NEVER if end is None else end)
+
     def pays_for(self, feature: str | None) -> bool:
         """Whether it may be spent on a feature; None is a debit of no feature in particular."""
         return not self.features or feature in self.features

@@ -17,16 +17,15 @@ Identity is above: a caller that may hear a command twice sees to it that it get
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable
-from heapq import heapify, heappop, heappush
-from operator import attrgetter
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import msgspec
 
 from taximeter.credits.grant import TRANSFER_MARK, Grant
+from taximeter.credits.hold import Hold
 from taximeter.credits.lot import NEVER, Lot, LotStanding
+from taximeter.credits.lots import ENDS, Lots, Part
 from taximeter.ledger.transaction import (
     BREAKAGE,
     ISSUED,
@@ -40,11 +39,6 @@ from taximeter.ledger.transaction import (
     Posting,
     Transaction,
 )
-
-_BURN_KEY: Final = attrgetter("burn_key")
-
-# What falls on one instant happens in this order: a lot ends before another begins.
-_ENDS, _BEGINS = 0, 1
 
 
 class Burned(msgspec.Struct, frozen=True, gc=False):
@@ -60,23 +54,6 @@ class Burned(msgspec.Struct, frozen=True, gc=False):
     overage_pico: int = 0
 
 
-class Hold:
-    """
-    Credit reserved for one feature until it is settled or released.
-
-    Attributes:
-        parts: Lot id -> pico still held of it, in the order they will be spent; none of them 0.
-        held_pico: Their sum.
-    """
-
-    __slots__ = ("feature", "held_pico", "parts")
-
-    def __init__(self, feature: str | None, parts: dict[str, int]) -> None:
-        self.feature = feature
-        self.parts = parts
-        self.held_pico = sum(parts.values())
-
-
 class Wallet:
     """
     Credit of one type of one customer.
@@ -90,13 +67,21 @@ class Wallet:
         ordinal: Transactions so far.
         balance_pico: All that is left, reserved or not, less the overdraft.
         reserved_pico: The part of it that holds have reserved.
-        overdraft_pico: Settled beyond all credit and not yet paid by a later grant.
+        overdraft_pico: Settled beyond all credit and not yet paid by later credit.
     """
 
     __slots__ = (
-        "_holds", "_live", "_lots", "_next_at", "_owed", "_timers", "at", "balance_pico",
-        "credit", "customer", "ordinal", "overdraft_pico", "reserved_pico",
-    )  # fmt: skip
+        "_holds",
+        "_lots",
+        "_owed",
+        "at",
+        "balance_pico",
+        "credit",
+        "customer",
+        "ordinal",
+        "overdraft_pico",
+        "reserved_pico",
+    )
 
     def __init__(self, credit: str, customer: str) -> None:
         self.credit = credit
@@ -106,12 +91,9 @@ class Wallet:
         self.balance_pico = 0
         self.reserved_pico = 0
         self.overdraft_pico = 0
-        self._lots: dict[str, Lot] = {}  # all of them, by id; an ended one while some is held
-        self._live: list[Lot] = []  # those with something free, in burn order
+        self._lots = Lots()
         self._holds: dict[str, Hold] = {}
         self._owed: dict[str | None, int] = {}  # the overdraft by feature, oldest first
-        self._timers: list[tuple[int, int, str]] = []  # heap of (instant, what, lot id)
-        self._next_at = NEVER
 
     # --- Time -----------------------------------------------------------------------------------
 
@@ -122,7 +104,7 @@ class Wallet:
 
         Holds do not lapse by themselves: the caller releases them.
         """
-        return None if self._next_at == NEVER else self._next_at
+        return None if self._lots.next_at == NEVER else self._lots.next_at
 
     def advance(self, at: int) -> list[Transaction]:
         """
@@ -131,8 +113,8 @@ class Wallet:
         In how many steps makes no difference: advance(a), advance(b) is advance(b).
         """
         done: list[Transaction] = []
-        while self._next_at <= at:
-            self._turn(self._next_at, done)
+        while self._lots.next_at <= at:
+            self._turn(self._lots.next_at, done)
         if at > self.at:
             self.at = at
         return done
@@ -140,67 +122,41 @@ class Wallet:
     def _turn(self, at: int, done: list[Transaction]) -> None:
         """One instant: what ends, then what begins, then what the new credit owes."""
         self.at = max(self.at, at)
-        timers = self._timers
-        while timers and timers[0][0] <= at:
-            _, what, lot_id = heappop(timers)
-            lot = self._lots[lot_id]
-            if what == _ENDS:
+        while due := self._lots.pop_due(at):
+            what, lot = due
+            if what == ENDS:
                 self._end(lot, done)
             else:
                 self._begin(lot, done)
-        self._next_at = timers[0][0] if timers else NEVER
-        self._repay(_by_time(), done)
-
-    def _schedule(self, at: int, what: int, lot: Lot) -> None:
-        if at != NEVER:
-            heappush(self._timers, (at, what, lot.id))
-            self._next_at = self._timers[0][0]
+        self._repay({"by": "time"}, done)
 
     def _begin(self, lot: Lot, done: list[Transaction], carried_pico: int = 0) -> None:
+        """Issue a lot, on top of what its predecessor left to it."""
         grant = lot.grant
-        self._lots[lot.id] = lot
-        self._enter(lot, grant.amount_pico + carried_pico)
-        issued = Posting(ISSUED + grant.kind, -grant.amount_pico)
-        cause = {"by": grant.cause, "grant": grant.id}
-        received = Posting(lot.account, grant.amount_pico)
-        self._book(Kind.GRANT, cause, (issued, received), grant.amount_pico, done)
-
-    def _enter(self, lot: Lot, free_pico: int) -> None:
-        """Make a lot spendable."""
-        lot.stage = "live"
-        lot.free_pico = free_pico
-        if free_pico:
-            insort(self._live, lot, key=_BURN_KEY)
-        self._schedule(lot.end, _ENDS, lot)
+        self._lots.enter(lot, grant.amount_pico + carried_pico)
+        postings = (
+            Posting(ISSUED + grant.kind, -grant.amount_pico),
+            Posting(lot.account, grant.amount_pico),
+        )
+        self._book(Kind.GRANT, _granted_by(grant), postings, grant.amount_pico, done)
 
     def _end(self, lot: Lot, done: list[Transaction]) -> None:
         """Expire a lot, or turn it into its next occurrence."""
-        left_pico = self._retire(lot)
-        number = lot.number + 1
-        recurs = lot.grant.occurrence(number) == lot.end
-        following = Lot.of(lot.grant, number) if recurs else None
-        carried_pico = _carried(lot.grant, left_pico) if following else 0
-        cause = _by_time() | {"grant": lot.grant.id}
+        left_pico = self._lots.retire(lot)
+        following = lot.following()
+        carried_pico = 0 if following is None else _carried(lot.grant, left_pico)
+        cause = {"by": "time", "grant": lot.grant.id}
         if left_pico > carried_pico:
-            self._expire(((lot, left_pico - carried_pico),), cause, done)
+            self._expire([(lot, left_pico - carried_pico)], cause, done)
         if following is None:
             return
         if carried_pico:
-            leaves = Posting(lot.account, -carried_pico)
-            arrives = Posting(following.account, carried_pico)
-            self._book(Kind.ROLLOVER, cause, (leaves, arrives), 0, done)
+            postings = (
+                Posting(lot.account, -carried_pico),
+                Posting(following.account, carried_pico),
+            )
+            self._book(Kind.ROLLOVER, cause, postings, 0, done)
         self._begin(following, done, carried_pico)
-
-    def _retire(self, lot: Lot) -> int:
-        """Make a lot unspendable. Returns what was free of it; what is held stays with its hold."""
-        left_pico = lot.free_pico
-        if left_pico:
-            self._live.remove(lot)
-        lot.free_pico = 0
-        lot.stage = "ended"
-        if not lot.held_pico:
-            del self._lots[lot.id]
-        return left_pico
 
     # --- Reading --------------------------------------------------------------------------------
 
@@ -214,17 +170,11 @@ class Wallet:
         """
         if feature is None:
             return self.balance_pico - self.reserved_pico
-        free_pico = sum(lot.free_pico for lot in self._live if lot.pays_for(feature))
-        return free_pico - self._owed.get(feature, 0)
+        return self._lots.free_pico(feature) - self._owed.get(feature, 0)
 
     def can_cover(self, amount_pico: int, feature: str | None) -> bool:
         """Whether a debit would be paid whole; None is a debit of no feature in particular."""
-        for lot in self._live:
-            if amount_pico <= 0:
-                break
-            if lot.pays_for(feature):
-                amount_pico -= lot.free_pico
-        return amount_pico <= 0
+        return self._lots.cover(amount_pico, feature)
 
     def held_pico(self, hold_id: str) -> int | None:
         """What an open hold has reserved; None if there is none by that id."""
@@ -237,14 +187,12 @@ class Wallet:
 
     @property
     def transferable_pico(self) -> int:
-        """What `transfer_out` could move: all that is unreserved, whatever it pays for."""
-        return sum(lot.free_pico for lot in self._live)
+        """What `transfer_out` could move: all that is free, whatever it pays for."""
+        return sum(lot.free_pico for lot in self._lots.spendable)
 
     def lots(self) -> list[LotStanding]:
         """Every lot there is: live ones in burn order, pending, then ended ones partly held."""
-        order = {"live": 0, "pending": 1, "ended": 2}
-        lots = sorted(self._lots.values(), key=lambda lot: (order[lot.stage], lot.burn_key))
-        return [lot.standing() for lot in lots]
+        return [lot.standing() for lot in self._lots.in_order()]
 
     # --- Granting -------------------------------------------------------------------------------
 
@@ -258,18 +206,17 @@ class Wallet:
         """
         done = self.advance(at)
         lot = Lot.of(grant, grant.number_at(self.at))
-        assert lot.id not in self._lots, f"grant {grant.id} is known"
+        assert lot.id not in self._lots.by_id, f"grant {grant.id} is known"
         if lot.start > self.at:
-            self._lots[lot.id] = lot
-            self._schedule(lot.start, _BEGINS, lot)
-            return done
-        self._begin(lot, done)
-        self._received({"by": grant.cause, "grant": grant.id}, done)
+            self._lots.await_start(lot)
+        else:
+            self._begin(lot, done)
+            self._received(_granted_by(grant), done)
         return done
 
     def _received(self, cause: Cause, done: list[Transaction]) -> None:
         """After new credit: end what has expired already, and let the rest pay the overdraft."""
-        if self._next_at <= self.at:
+        if self._lots.next_at <= self.at:
             self._turn(self.at, done)
         else:
             self._repay(cause, done)
@@ -282,24 +229,17 @@ class Wallet:
         breakage if the hold does not spend it. A grant that has ended or is unknown: nothing.
         """
         done = self.advance(at)
-        voided = [
-            lot
-            for lot in self._lots.values()
-            if lot.stage != "ended" and grant_id in (lot.grant.id, lot.id)
-        ]
-        for lot in voided:
-            left_pico = self._retire(lot)
+        lots = self._lots.of_grant(grant_id)
+        for lot in lots:
+            left_pico = self._lots.retire(lot)
             if left_pico:
-                issued = Posting(ISSUED + lot.grant.kind, left_pico)
-                returned = (Posting(lot.account, -left_pico), issued)
-                self._book(Kind.VOID, cause, returned, -left_pico, done)
-        self._forget_timers({lot.id for lot in voided})
+                postings = (
+                    Posting(lot.account, -left_pico),
+                    Posting(ISSUED + lot.grant.kind, left_pico),
+                )
+                self._book(Kind.VOID, cause, postings, -left_pico, done)
+        self._lots.forget_timers(lots)
         return done
-
-    def _forget_timers(self, lot_ids: set[str]) -> None:
-        self._timers = [timer for timer in self._timers if timer[2] not in lot_ids]
-        heapify(self._timers)
-        self._next_at = self._timers[0][0] if self._timers else NEVER
 
     # --- Spending -------------------------------------------------------------------------------
 
@@ -315,42 +255,13 @@ class Wallet:
         """
         assert amount_pico >= 0, amount_pico
         done = self.advance(at)
-        taken = self._take(amount_pico, feature)
-        overage_pico = amount_pico
-        if taken:
-            paid_pico = 0
-            postings = []
-            for lot, pico in taken:
-                paid_pico += pico
-                postings.append(Posting(lot.account, -pico))
-            postings.append(Posting(SPENT, paid_pico))
-            self._book(Kind.SPEND, cause, tuple(postings), -paid_pico, done)
-            overage_pico -= paid_pico
+        parts = self._lots.take(amount_pico, feature)
+        paid_pico = self._book_parts(Kind.SPEND, cause, parts, SPENT, done)
+        overage_pico = amount_pico - paid_pico
         if overage_pico:
-            uncovered = (Posting(OVERAGE, -overage_pico), Posting(SPENT, overage_pico))
-            self._book(Kind.OVERAGE, cause, uncovered, 0, done)
-        return done, Burned(tuple([(lot.id, pico) for lot, pico in taken]), overage_pico)
-
-    def _take(self, amount_pico: int, feature: str | None) -> list[tuple[Lot, int]]:
-        """Take free credit out of its lots in burn order, as much as there is of the amount."""
-        taken: list[tuple[Lot, int]] = []
-        emptied = False
-        for lot in self._live:
-            if not amount_pico:
-                break
-            if lot.features and feature not in lot.features:
-                continue
-            pico = lot.free_pico
-            if pico <= amount_pico:
-                emptied = True
-            else:
-                pico = amount_pico
-            lot.free_pico -= pico
-            amount_pico -= pico
-            taken.append((lot, pico))
-        if emptied:
-            self._live = [lot for lot in self._live if lot.free_pico]
-        return taken
+            postings = (Posting(OVERAGE, -overage_pico), Posting(SPENT, overage_pico))
+            self._book(Kind.OVERAGE, cause, postings, 0, done)
+        return done, Burned(tuple([(lot.id, pico) for lot, pico in parts]), overage_pico)
 
     # --- Holding --------------------------------------------------------------------------------
 
@@ -365,36 +276,25 @@ class Wallet:
             False, with nothing changed, if free credit does not cover it.
         """
         assert hold_id not in self._holds, f"hold {hold_id} is open"
-        parts = self._reserve(amount_pico, feature, at)
-        if parts is None:
-            return False
-        self._holds[hold_id] = Hold(feature, {lot.id: pico for lot, pico in parts})
-        return True
+        hold = Hold(feature)
+        reserved = self._reserve(hold, amount_pico, at)
+        if reserved:
+            self._holds[hold_id] = hold
+        return reserved
 
     def hold_more(self, hold_id: str, amount_pico: int, at: int) -> bool:
-        """Add to an open hold, all or nothing; what is added is spent after what is there."""
-        hold = self._holds[hold_id]
-        parts = self._reserve(amount_pico, hold.feature, at)
-        if parts is None:
-            return False
-        for lot, pico in parts:
-            hold.parts[lot.id] = hold.parts.get(lot.id, 0) + pico
-        hold.held_pico += amount_pico
-        return True
+        """Add to an open hold, like `hold`; what is added is spent after what is there."""
+        return self._reserve(self._holds[hold_id], amount_pico, at)
 
-    def _reserve(
-        self, amount_pico: int, feature: str | None, at: int
-    ) -> list[tuple[Lot, int]] | None:
+    def _reserve(self, hold: Hold, amount_pico: int, at: int) -> bool:
         assert amount_pico >= 0, amount_pico
-        assert self._next_at > at, "advance first"
+        assert self._lots.next_at > at, "advance first"
         self.at = max(self.at, at)
-        if not self.can_cover(amount_pico, feature):
-            return None
-        parts = self._take(amount_pico, feature)
-        for lot, pico in parts:
-            lot.held_pico += pico
+        if not self._lots.cover(amount_pico, hold.feature):
+            return False
+        hold.add(self._lots.take(amount_pico, hold.feature))
         self.reserved_pico += amount_pico
-        return parts
+        return True
 
     def settle(
         self,
@@ -412,19 +312,13 @@ class Wallet:
             amount_pico: At most what is held, unless `allow_overage`: then the excess is taken
                 from free credit in burn order, and what that does not cover becomes overdraft.
         """
-        hold = self._holds[hold_id]
-        assert allow_overage or amount_pico <= hold.held_pico, "exceeds the reservation"
         done = self.advance(at)
-        del self._holds[hold_id]
-        excess_pico = max(0, amount_pico - hold.held_pico)
-        spent = self._spend_parts(hold, amount_pico - excess_pico)
-        if excess_pico:
-            excess_pico -= self._spend_free(excess_pico, hold.feature, spent)
-        if excess_pico:
-            spent[OVERDRAFT] = -excess_pico
-            self.overdraft_pico += excess_pico
-            self._owed[hold.feature] = self._owed.get(hold.feature, 0) + excess_pico
-        self._book_spent(Kind.SETTLE, cause, spent, amount_pico, done)
+        hold = self._holds.pop(hold_id)
+        if amount_pico <= hold.held_pico:
+            self._draw(hold, amount_pico, Kind.SETTLE, cause, done)
+        else:
+            assert allow_overage, "exceeds the reservation"
+            self._settle_beyond(hold, amount_pico, cause, done)
         self._free(hold, cause, done)
         return done
 
@@ -432,11 +326,10 @@ class Wallet:
         self, hold_id: str, amount_pico: int, at: int, cause: Cause
     ) -> list[Transaction]:
         """Spend a part of a hold, at most what it holds, and leave it open with the rest."""
-        hold = self._holds[hold_id]
-        assert 0 <= amount_pico <= hold.held_pico, "exceeds the reservation"
         done = self.advance(at)
-        spent = self._spend_parts(hold, amount_pico)
-        self._book_spent(Kind.SPEND, cause, spent, amount_pico, done)
+        hold = self._holds[hold_id]
+        assert amount_pico <= hold.held_pico, "exceeds the reservation"
+        self._draw(hold, amount_pico, Kind.SPEND, cause, done)
         return done
 
     def release(self, hold_id: str, at: int, cause: Cause) -> list[Transaction]:
@@ -445,66 +338,46 @@ class Wallet:
         self._free(self._holds.pop(hold_id), cause, done)
         return done
 
-    def _spend_parts(self, hold: Hold, amount_pico: int) -> dict[str, int]:
-        """Take from the parts of a hold, first to last. Returns account -> minus the pico taken."""
-        spent: dict[str, int] = {}
-        while amount_pico:
-            lot_id, held_pico = next(iter(hold.parts.items()))
-            pico = min(held_pico, amount_pico)
-            amount_pico -= pico
-            spent[self._lots[lot_id].account] = -pico
-            self._unhold(hold, lot_id, pico)
-        return spent
-
-    def _spend_free(self, amount_pico: int, feature: str | None, spent: dict[str, int]) -> int:
-        """Take free credit into the same postings; returns how much there was of the amount."""
-        found_pico = 0
-        for lot, pico in self._take(amount_pico, feature):
-            spent[lot.account] = spent.get(lot.account, 0) - pico
-            found_pico += pico
-        return found_pico
-
-    def _book_spent(
-        self,
-        kind: Kind,
-        cause: Cause,
-        spent: dict[str, int],
-        amount_pico: int,
-        done: list[Transaction],
+    def _draw(
+        self, hold: Hold, amount_pico: int, kind: Kind, cause: Cause, done: list[Transaction]
     ) -> None:
-        if amount_pico:
-            postings = [Posting(account, pico) for account, pico in spent.items()]
-            postings.append(Posting(SPENT, amount_pico))
-            self._book(kind, cause, tuple(postings), -amount_pico, done)
+        assert amount_pico >= 0, amount_pico
+        self.reserved_pico -= amount_pico
+        self._book_parts(kind, cause, hold.draw(amount_pico, self._lots), SPENT, done)
 
-    def _unhold(self, hold: Hold, lot_id: str, pico: int) -> None:
-        """Take from one part of a hold; an ended lot goes with the last that is held of it."""
-        left_pico = hold.parts[lot_id] - pico
-        if left_pico:
-            hold.parts[lot_id] = left_pico
-        else:
-            del hold.parts[lot_id]
-        hold.held_pico -= pico
-        self.reserved_pico -= pico
-        lot = self._lots[lot_id]
-        lot.held_pico -= pico
-        if lot.stage == "ended" and not lot.held_pico:
-            del self._lots[lot_id]
+    def _settle_beyond(
+        self, hold: Hold, amount_pico: int, cause: Cause, done: list[Transaction]
+    ) -> None:
+        """Spend more than is held: all of it, then free credit, then an overdraft."""
+        held_pico = hold.held_pico
+        self.reserved_pico -= held_pico
+        spent: dict[str, int] = {}
+        for lot, pico in (
+            *hold.draw(held_pico, self._lots),
+            *self._lots.take(amount_pico - held_pico, hold.feature),
+        ):
+            spent[lot.account] = spent.get(lot.account, 0) + pico
+        overdrawn_pico = amount_pico - sum(spent.values())
+        if overdrawn_pico:
+            spent[OVERDRAFT] = overdrawn_pico
+            self.overdraft_pico += overdrawn_pico
+            self._owed[hold.feature] = self._owed.get(hold.feature, 0) + overdrawn_pico
+        postings = [Posting(account, -pico) for account, pico in spent.items()]
+        postings.append(Posting(SPENT, amount_pico))
+        self._book(Kind.SETTLE, cause, tuple(postings), -amount_pico, done)
 
     def _free(self, hold: Hold, cause: Cause, done: list[Transaction]) -> None:
         """Give back all that a hold still has; what is of an ended lot is breakage."""
-        broken: list[tuple[Lot, int]] = []
-        for lot_id, pico in list(hold.parts.items()):
-            lot = self._lots[lot_id]
-            self._unhold(hold, lot_id, pico)
+        if not hold.held_pico:
+            return
+        self.reserved_pico -= hold.held_pico
+        broken: list[Part] = []
+        for lot, pico in hold.draw(hold.held_pico, self._lots):
             if lot.stage == "ended":
                 broken.append((lot, pico))
             else:
-                if not lot.free_pico:
-                    insort(self._live, lot, key=_BURN_KEY)
-                lot.free_pico += pico
-        if broken:
-            self._expire(broken, cause, done)
+                self._lots.put_back(lot, pico)
+        self._expire(broken, cause, done)
         self._repay(cause, done)
 
     # --- Moving out and in ----------------------------------------------------------------------
@@ -512,18 +385,14 @@ class Wallet:
     def refund(self, amount_pico: int, grant_id: str, at: int, cause: Cause) -> list[Transaction]:
         """Give back credit of a grant as money: at most `refundable_pico` once time is at `at`."""
         done = self.advance(at)
-        lots = self._refundable(grant_id)
-        taken = self._take_from(lots, amount_pico)
-        postings = [Posting(lot.account, -pico) for lot, pico in taken]
-        if postings:
-            postings.append(Posting(REFUNDED, amount_pico))
-            self._book(Kind.REFUND, cause, tuple(postings), -amount_pico, done)
+        parts = self._lots.take_from(self._refundable(grant_id), amount_pico)
+        self._book_parts(Kind.REFUND, cause, parts, REFUNDED, done)
         return done
 
     def _refundable(self, grant_id: str) -> list[Lot]:
         return [
             lot
-            for lot in self._live
+            for lot in self._lots.spendable
             if lot.grant.kind == "paid" and grant_id in (lot.grant.id, lot.id)
         ]
 
@@ -533,17 +402,17 @@ class Wallet:
         """
         Move free credit to another wallet, in burn order, at most `transferable_pico`.
 
+        Args:
+            transfer_id: Never used before between these wallets; part of the new grants' ids.
+
         Returns:
             The transactions, and for `transfer_in` there a grant for each lot that was moved from:
             with its priority, start, end, features and kind, without recurrence or rollover.
         """
         done = self.advance(at)
-        taken = self._take_from(self._live, amount_pico)
-        postings = [Posting(lot.account, -pico) for lot, pico in taken]
-        if postings:
-            postings.append(Posting(TRANSFERRED, amount_pico))
-            self._book(Kind.TRANSFER, cause, tuple(postings), -amount_pico, done)
-        return done, tuple(_moved(lot, pico, transfer_id) for lot, pico in taken)
+        parts = self._lots.take_from(self._lots.spendable, amount_pico)
+        self._book_parts(Kind.TRANSFER, cause, parts, TRANSFERRED, done)
+        return done, tuple(_moved(lot, pico, transfer_id) for lot, pico in parts)
 
     def transfer_in(self, moved: Iterable[Grant], at: int, cause: Cause) -> list[Transaction]:
         """Receive what `transfer_out` of a wallet of the same credit returned, at that instant."""
@@ -552,9 +421,8 @@ class Wallet:
         total_pico = 0
         for grant in moved:
             lot = Lot.of(grant, 0)
-            assert lot.id not in self._lots, f"{lot.id} was transferred before"
-            self._lots[lot.id] = lot
-            self._enter(lot, grant.amount_pico)
+            assert lot.id not in self._lots.by_id, f"{lot.id} was transferred before"
+            self._lots.enter(lot, grant.amount_pico)
             postings.append(Posting(lot.account, grant.amount_pico))
             total_pico += grant.amount_pico
         if postings:
@@ -562,20 +430,6 @@ class Wallet:
             self._book(Kind.TRANSFER, cause, tuple(postings), total_pico, done)
         self._received(cause, done)
         return done
-
-    def _take_from(self, lots: list[Lot], amount_pico: int) -> list[tuple[Lot, int]]:
-        """Take the whole amount out of some lots, first to last, whatever they pay for."""
-        taken: list[tuple[Lot, int]] = []
-        for lot in lots:
-            if not amount_pico:
-                break
-            pico = min(lot.free_pico, amount_pico)
-            lot.free_pico -= pico
-            amount_pico -= pico
-            taken.append((lot, pico))
-        assert not amount_pico, "more than there is"
-        self._live = [lot for lot in self._live if lot.free_pico]
-        return taken
 
     # --- Booking --------------------------------------------------------------------------------
 
@@ -592,13 +446,23 @@ class Wallet:
         self.balance_pico += change_pico
         done.append(Transaction(self.ordinal, self.at, kind, cause, postings, self.balance_pico))
 
-    def _expire(
-        self, parts: Iterable[tuple[Lot, int]], cause: Cause, done: list[Transaction]
-    ) -> None:
-        postings = [Posting(lot.account, -pico) for lot, pico in parts]
-        total_pico = -sum(posting.amount_pico for posting in postings)
-        postings.append(Posting(BREAKAGE, total_pico))
-        self._book(Kind.EXPIRE, cause, tuple(postings), -total_pico, done)
+    def _book_parts(
+        self, kind: Kind, cause: Cause, parts: list[Part], to: str, done: list[Transaction]
+    ) -> int:
+        """Book what left its lots for one account, if anything did. Returns how much."""
+        if not parts:
+            return 0
+        total_pico = 0
+        postings = []
+        for lot, pico in parts:
+            total_pico += pico
+            postings.append(Posting(lot.account, -pico))
+        postings.append(Posting(to, total_pico))
+        self._book(kind, cause, tuple(postings), -total_pico, done)
+        return total_pico
+
+    def _expire(self, parts: list[Part], cause: Cause, done: list[Transaction]) -> None:
+        self._book_parts(Kind.EXPIRE, cause, parts, BREAKAGE, done)
 
     def _repay(self, cause: Cause, done: list[Transaction]) -> None:
         """
@@ -607,18 +471,17 @@ class Wallet:
         Called wherever credit becomes free, so that none is ever free beside a debt it could pay.
         """
         for feature, owed_pico in list(self._owed.items()):
-            repaid: dict[str, int] = {}
-            found_pico = self._spend_free(owed_pico, feature, repaid)
-            if not found_pico:
+            parts = self._lots.take(owed_pico, feature)
+            if not parts:
                 continue
-            if found_pico == owed_pico:
-                del self._owed[feature]
-            else:
-                self._owed[feature] = owed_pico - found_pico
-            self.overdraft_pico -= found_pico
-            postings = [Posting(account, pico) for account, pico in repaid.items()]
-            postings.append(Posting(OVERDRAFT, found_pico))
+            postings = [Posting(lot.account, -pico) for lot, pico in parts]
+            repaid_pico = sum(pico for _, pico in parts)
+            postings.append(Posting(OVERDRAFT, repaid_pico))
             self._book(Kind.REPAY, cause, tuple(postings), 0, done)
+            self.overdraft_pico -= repaid_pico
+            self._owed[feature] = owed_pico - repaid_pico
+            if repaid_pico == owed_pico:
+                del self._owed[feature]
 
     # --- Keeping --------------------------------------------------------------------------------
 
@@ -630,35 +493,22 @@ class Wallet:
         twin.balance_pico = self.balance_pico
         twin.reserved_pico = self.reserved_pico
         twin.overdraft_pico = self.overdraft_pico
-        twin._lots = {lot_id: lot.copy() for lot_id, lot in self._lots.items()}
-        twin._live = [twin._lots[lot.id] for lot in self._live]
-        twin._holds = {
-            hold_id: Hold(hold.feature, dict(hold.parts)) for hold_id, hold in self._holds.items()
-        }
+        twin._lots = self._lots.copy()
+        twin._holds = {hold_id: hold.copy() for hold_id, hold in self._holds.items()}
         twin._owed = dict(self._owed)
-        twin._timers = list(self._timers)
-        twin._next_at = self._next_at
         return twin
 
     def dump(self) -> dict[str, Any]:
-        """
-        The whole state as plain JSON: equal wallets give equal dumps. Ints that may be large are
-        text.
-        """
+        """The whole state as plain JSON, large ints as text: equal wallets give equal dumps."""
         return {
             "credit": self.credit,
             "customer": self.customer,
             "at": str(self.at),
             "ordinal": str(self.ordinal),
-            "lots": [lot.dump() for _, lot in sorted(self._lots.items())],
-            "holds": [
-                {
-                    "id": hold_id,
-                    "feature": hold.feature,
-                    "parts": [[lot_id, str(pico)] for lot_id, pico in hold.parts.items()],
-                }
-                for hold_id, hold in sorted(self._holds.items())
-            ],
+            "balance_pico": str(self.balance_pico),
+            "reserved_pico": str(self.reserved_pico),
+            "lots": self._lots.dump(),
+            "holds": {hold_id: hold.dump() for hold_id, hold in sorted(self._holds.items())},
             "overdraft": [[feature, str(pico)] for feature, pico in self._owed.items()],
         }
 
@@ -668,30 +518,17 @@ class Wallet:
         wallet = cls(document["credit"], document["customer"])
         wallet.at = int(document["at"])
         wallet.ordinal = int(document["ordinal"])
-        for lot in map(Lot.load, document["lots"]):
-            wallet._restore(lot)
-        for hold in document["holds"]:
-            parts = {lot_id: int(pico) for lot_id, pico in hold["parts"]}
-            wallet._holds[hold["id"]] = Hold(hold["feature"], parts)
+        wallet.balance_pico = int(document["balance_pico"])
+        wallet.reserved_pico = int(document["reserved_pico"])
+        wallet._lots = Lots.load(document["lots"])
+        wallet._holds = {hold_id: Hold.load(one) for hold_id, one in document["holds"].items()}
         wallet._owed = {feature: int(pico) for feature, pico in document["overdraft"]}
         wallet.overdraft_pico = sum(wallet._owed.values())
-        wallet.balance_pico -= wallet.overdraft_pico
         return wallet
 
-    def _restore(self, lot: Lot) -> None:
-        self._lots[lot.id] = lot
-        self.balance_pico += lot.free_pico + lot.held_pico
-        self.reserved_pico += lot.held_pico
-        if lot.free_pico:
-            insort(self._live, lot, key=_BURN_KEY)
-        if lot.stage == "pending":
-            self._schedule(lot.start, _BEGINS, lot)
-        elif lot.stage == "live":
-            self._schedule(lot.end, _ENDS, lot)
 
-
-def _by_time() -> dict[str, Any]:
-    return {"by": "time"}
+def _granted_by(grant: Grant) -> Cause:
+    return {"by": grant.cause, "grant": grant.id}
 
 
 def _carried(grant: Grant, left_pico: int) -> int:
@@ -703,7 +540,7 @@ def _carried(grant: Grant, left_pico: int) -> int:
 
 
 def _moved(lot: Lot, pico: int, transfer_id: str) -> Grant:
-    """A lot, or a part of one, as a grant of its own."""
+    """A part of a lot as a grant of its own."""
     return msgspec.structs.replace(
         lot.grant,
         id=f"{lot.id}{TRANSFER_MARK}{transfer_id}",
