@@ -13,6 +13,7 @@ from taximeter.adapters.console.rendering import customer_path, day, digits, las
 from taximeter.adapters.console.rows import gauge
 from taximeter.catalog.features import Enforcement, Limit, MeteredEntitlement
 from taximeter.entitlements.decide import decide
+from taximeter.entitlements.readings import Reading
 from taximeter.events.envelope import Event
 from taximeter.quantities import E12
 from taximeter.services.feed import Seen
@@ -72,7 +73,8 @@ def test_a_gauge_names_how_near_the_limit_is(
 ) -> None:
     limits = () if limit is None else (Limit(limit * E12, enforcement=enforcement),)
     entitlement = MeteredEntitlement("chat", limits)
-    shown = gauge("chat", entitlement, decide(entitlement, used * E12, 0, None))
+    reading = Reading(None if limit is None else limit * E12, used * E12, enforcement=enforcement)
+    shown = gauge("chat", entitlement, decide("chat", (reading,), 0))
     assert (shown.state, shown.percent, shown.used) == (state, percent, str(used))
     assert shown.permille is None or 0 <= shown.permille <= 1000
 

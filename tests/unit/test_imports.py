@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "meters": VALUES | {"events"},
     "catalog": VALUES | {"meters"},
     "customers": VALUES | {"catalog"},
-    "entitlements": VALUES | {"catalog"},
+    "entitlements": VALUES | {"ledger", "credits", "catalog"},
     "rating": VALUES | {"catalog"},
     "invoices": VALUES | {"catalog", "rating"},
     "notices": VALUES | {"catalog"},

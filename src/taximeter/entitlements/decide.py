@@ -7,52 +7,71 @@ same answer. A refusal is an answer, not an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from taximeter.catalog.features import (
-    BooleanEntitlement,
-    Enforcement,
-    Entitlement,
-    MeteredEntitlement,
-    StaticEntitlement,
+from taximeter.catalog.features import CUSTOMER, BooleanEntitlement, StaticEntitlement
+from taximeter.entitlements.readings import Funds, Kind, Reading
+from taximeter.entitlements.words import (
+    credit_detail,
+    credit_help,
+    refusal_detail,
+    refusal_help,
 )
 from taximeter.instants import format_instant
-from taximeter.periods import Period
 from taximeter.quantities import format_quantity
 
 
 class Reason(StrEnum):
-    """Why; stable codes. The first four come with `allowed`, the others with a refusal."""
+    """Why; stable codes. The first five come with `allowed`, the others with a refusal."""
 
     WITHIN_LIMIT = "within_limit"
     SOFT_LIMIT_EXCEEDED = "soft_limit_exceeded"
     UNLIMITED = "unlimited"
     ENABLED = "enabled"
+    CREDIT_AVAILABLE = "credit_available"
     LIMIT_REACHED = "limit_reached"
+    INSUFFICIENT_CREDIT = "insufficient_credit"
     NOT_ENTITLED = "not_entitled"
     NO_SUBSCRIPTION = "no_subscription"
     PAUSED = "paused"
     UNKNOWN_CUSTOMER = "unknown_customer"
     UNKNOWN_FEATURE = "unknown_feature"
+    RATE_LIMITED = "rate_limited"
+    BUDGET_REACHED = "budget_reached"
+
+
+_REFUSED_BY: Final = {
+    Kind.LIMIT: Reason.LIMIT_REACHED,
+    Kind.BUDGET: Reason.BUDGET_REACHED,
+    Kind.RATE: Reason.RATE_LIMITED,
+}
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """
     The answer of the gate. Quantities are pico and not negative; None where they make no sense.
 
+    Of several limits the numbers are those of the one that refuses, or of the customer's own first
+    one if all of them allow.
+
     Attributes:
-        limit_pico: None for unlimited and for what has no limit.
-        used_pico: Usage of the period so far, without the amount asked for.
+        limit_pico: With what rolled over; None for unlimited and for what has no limit.
+        used_pico: Usage of the window so far, without the amount asked for.
         reserved_pico: Held by open reservations.
         remaining_pico: limit - used - reserved, at least 0; without the amount asked for.
         overage_pico: used - limit, at least 0.
-        resets_at: End of the period, microseconds; None for what does not reset.
+        resets_at: When room comes back, microseconds; None for what does not reset.
+        scope: The value of the level, if it is one below the customer.
         value: Of a static feature.
         detail: A refusal in a sentence: which limit, what is left, when it resets.
+        help: What would help against a refusal.
+        limits: Every constraint that was weighed, if there is more than one.
+        funds: The credit that pays, or should, if the feature can be paid with it.
+        credit_cost_pico: Credit for the part of the amount that no limit includes.
     """
 
     allowed: bool
@@ -63,15 +82,20 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     remaining_pico: int | None = None
     overage_pico: int | None = None
     resets_at: int | None = None
-    level: str = "customer"
+    level: str = CUSTOMER
     value: Any = None
     detail: str | None = None
+    scope: str | None = None
+    help: str | None = None
+    limits: tuple[Reading, ...] = ()
+    funds: Funds | None = None
+    credit_cost_pico: int | None = None
 
     def to_json(self, as_of: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """
         The documented answer: quantities as text, null where senseless.
 
-        `value` is there for a static feature, `detail` for a refusal, `as_of` if it is given.
+        The members from `scope` on are there only where they say something.
         """
         answer: dict[str, Any] = {
             "allowed": self.allowed,
@@ -87,97 +111,237 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         if self.value is not None:
             answer["value"] = self.value
         if self.detail is not None:
-            answer["detail"] = self.detail
+            self._explain(answer)
+        if self.limits:
+            answer["limits"] = [_reading_json(one) for one in self.limits]
+        if self.funds is not None:
+            answer["credit"] = {
+                "credit": self.funds.credit,
+                "cost": _text(self.credit_cost_pico),
+                "available": format_quantity(self.funds.available_pico),
+            }
         if as_of is not None:
             answer["as_of"] = as_of
         return answer
 
+    def _explain(self, answer: dict[str, Any]) -> None:
+        if self.scope is not None:
+            answer["scope"] = self.scope
+        answer["detail"] = self.detail
+        if self.help is not None:
+            answer["help"] = self.help
+
+
+# --- metered features -------------------------------------------------------------------------
+
 
 def decide(
-    entitlement: Entitlement,
-    usage_pico: int,
+    feature: str,
+    readings: Sequence[Reading],
     amount_pico: int,
-    period: Period | None,
-    reserved_pico: int = 0,
+    funds: Funds | None = None,
 ) -> Decision:
     """
-    Decide on an amount of a feature the plan entitles to.
+    Decide on an amount of a metered feature, against every constraint at once.
+
+    A hard limit allows if used + reserved + amount <= limit, a soft one up to its grace share
+    (without one: always). With `funds`, what the customer's own limits do not include may be paid
+    with credit instead; allowances of other levels, budgets and rates refuse all the same.
 
     Args:
-        usage_pico: The meter's aggregate over the period; below zero it counts as zero (K12).
-        amount_pico: What is asked for, not negative; ignored unless the feature is metered.
-        period: The running billing period; its end is when usage starts at zero again.
-        reserved_pico: Held by open reservations, not negative.
+        readings: Outermost level first, the customer's own first limit before all others; at least
+            one, without a limit if there is none.
+        amount_pico: What is asked for, not negative.
+        funds: If the entitlement has a credit.
 
     Returns:
-        A hard limit allows if used + reserved + amount <= limit; a soft one always.
+        Refused by the constraint that leaves the least room; of equal ones, by the outermost.
     """
+    assert amount_pico >= 0, amount_pico
+    if funds is not None:
+        return _decide_funded(feature, readings, amount_pico, funds)
+    blocking = _blocking(readings, amount_pico)
+    if blocking is not None:
+        return _refused(feature, readings, blocking, amount_pico)
+    return _allowed(readings, amount_pico)
+
+
+def largest_allowed(readings: Sequence[Reading], funds: Funds | None = None) -> int | None:
+    """
+    What to grant of an amount that is too much: the largest `decide` allows, in pico.
+
+    Returns:
+        0 if none; None if there is no bound. Where credit is the bound, the largest whose exact
+        cost it covers, though the rounded cost of a few pico more might fit.
+    """
+    rooms: list[int | None] = []
+    if funds is not None:
+        rooms.append(_payable(readings, funds, funds.largest_pico()))
+        readings = [one for one in readings if not _includes(one)]
+    rooms += [one.largest_pico() for one in readings]
+    bounds = [room for room in rooms if room is not None]
+    return max(0, min(bounds)) if bounds else None
+
+
+def _blocking(readings: Sequence[Reading], amount_pico: int) -> Reading | None:
+    """The constraint with the least room, if that is less than the amount."""
+    blocking, least_pico = None, amount_pico
+    for reading in readings:
+        room_pico = reading.room_pico()
+        if room_pico is not None and room_pico < least_pico:
+            blocking, least_pico = reading, room_pico
+    return blocking
+
+
+def _allowed(readings: Sequence[Reading], amount_pico: int) -> Decision:
+    for reading in readings:
+        included_pico = reading.included_pico()
+        if included_pico is not None and included_pico < amount_pico:
+            return _answer(True, Reason.SOFT_LIMIT_EXCEEDED, reading, readings)
+    first = readings[0]
+    reason = Reason.UNLIMITED if first.limit_pico is None else Reason.WITHIN_LIMIT
+    return _answer(True, reason, first, readings)
+
+
+def _refused(
+    feature: str, readings: Sequence[Reading], blocking: Reading, amount_pico: int
+) -> Decision:
+    return _answer(
+        False,
+        _REFUSED_BY[blocking.kind],
+        blocking,
+        readings,
+        detail=refusal_detail(feature, blocking, amount_pico),
+        help=refusal_help(blocking, amount_pico),
+    )
+
+
+def _answer(
+    allowed: bool,
+    reason: Reason,
+    reading: Reading,
+    readings: Sequence[Reading] = (),
+    *,
+    detail: str | None = None,
+    help: str | None = None,
+    funds: Funds | None = None,
+    credit_cost_pico: int | None = None,
+) -> Decision:
+    limit_pico, reserved_pico = reading.limit_pico, reading.reserved_pico
+    used_pico = reading.used_pico if reading.used_pico > 0 else 0
+    remaining_pico, overage_pico = None, 0
+    if limit_pico is not None:
+        left_pico = limit_pico - used_pico
+        remaining_pico = left_pico - reserved_pico if left_pico > reserved_pico else 0
+        overage_pico = -left_pico if left_pico < 0 else 0
+    return Decision(
+        allowed,
+        reason,
+        limit_pico,
+        used_pico,
+        reserved_pico,
+        remaining_pico,
+        overage_pico,
+        reading.resets_at,
+        reading.level,
+        None,
+        detail,
+        reading.scope,
+        help,
+        tuple(readings) if len(readings) > 1 else (),
+        funds,
+        credit_cost_pico,
+    )
+
+
+# --- features paid with credit ----------------------------------------------------------------
+
+
+def beyond_included(readings: Sequence[Reading], amount_pico: int) -> int:
+    """The part of an amount that no limit of the customer includes, and credit has to pay."""
+    rooms = [
+        room for one in readings if _includes(one) and (room := one.included_pico()) is not None
+    ]
+    if not rooms:
+        return amount_pico
+    return max(0, amount_pico - max(0, min(rooms)))
+
+
+def _includes(reading: Reading) -> bool:
+    """Whether it is a limit of the customer as a whole, beyond which credit pays."""
+    return reading.kind is Kind.LIMIT and reading.level == CUSTOMER
+
+
+def _payable(readings: Sequence[Reading], funds: Funds, affordable_pico: int | None) -> int | None:
+    """The most that is included or can be paid for, if so much is affordable; None for no bound."""
+    own = [one for one in readings if _includes(one) and one.limit_pico is not None]
+    rooms = [room for one in own if (room := one.room_pico()) is not None]
+    if affordable_pico is None or (own and not rooms):
+        return None  # it costs nothing; or soft without end: what credit does not pay is overage
+    included_pico = min((one.included_pico() or 0 for one in own), default=0)
+    paid_pico = max(0, included_pico) + affordable_pico
+    return max(paid_pico, min(rooms)) if rooms else paid_pico
+
+
+def _decide_funded(
+    feature: str, readings: Sequence[Reading], amount_pico: int, funds: Funds
+) -> Decision:
+    others = [one for one in readings if not _includes(one)]
+    payable_pico = _payable(readings, funds, funds.affordable_pico())
+    blocking = _blocking(others, amount_pico)
+    if blocking is not None and not _is_less(payable_pico, blocking.room_pico()):
+        return _refused(feature, readings, blocking, amount_pico)
+    beyond_pico = beyond_included(readings, amount_pico)
+    cost_pico = funds.cost_pico(beyond_pico) if funds.is_sold() else None
+    if payable_pico is not None and payable_pico < amount_pico:
+        return _unpaid(feature, readings, beyond_pico, funds, cost_pico)
+    reason = _funded_reason(readings, beyond_pico, cost_pico, funds)
+    return _answer(True, reason, readings[0], readings, funds=funds, credit_cost_pico=cost_pico)
+
+
+def _is_less(one: int | None, other: int | None) -> bool:
+    return one is not None and (other is None or one < other)
+
+
+def _funded_reason(
+    readings: Sequence[Reading], beyond_pico: int, cost_pico: int | None, funds: Funds
+) -> Reason:
+    if not beyond_pico and any(_includes(one) and one.limit_pico is not None for one in readings):
+        return Reason.WITHIN_LIMIT
+    if cost_pico is not None and cost_pico <= funds.available_pico:
+        return Reason.CREDIT_AVAILABLE
+    return Reason.SOFT_LIMIT_EXCEEDED
+
+
+def _unpaid(
+    feature: str,
+    readings: Sequence[Reading],
+    beyond_pico: int,
+    funds: Funds,
+    cost_pico: int | None,
+) -> Decision:
+    return _answer(
+        False,
+        Reason.NOT_ENTITLED if cost_pico is None else Reason.INSUFFICIENT_CREDIT,
+        readings[0],
+        readings,
+        detail=credit_detail(feature, funds, beyond_pico),
+        help=credit_help(funds, beyond_pico, largest_allowed(readings, funds) or 0),
+        funds=funds,
+        credit_cost_pico=cost_pico,
+    )
+
+
+# --- other features ---------------------------------------------------------------------------
+
+
+def enabled(entitlement: BooleanEntitlement | StaticEntitlement) -> Decision:
+    """The answer for a feature without usage: it is there (with its value) or it is not."""
     match entitlement:
-        case BooleanEntitlement(feature, enabled):
-            return Decision(True, Reason.ENABLED) if enabled else not_entitled(feature)
+        case BooleanEntitlement(feature, is_enabled):
+            return Decision(True, Reason.ENABLED) if is_enabled else not_entitled(feature)
         case StaticEntitlement(_, value):
             return Decision(True, Reason.ENABLED, value=value)
-        case MeteredEntitlement():
-            return _decide_metered(entitlement, usage_pico, amount_pico, period, reserved_pico)
-
-
-def _decide_metered(
-    entitlement: MeteredEntitlement,
-    usage_pico: int,
-    amount_pico: int,
-    period: Period | None,
-    reserved_pico: int,
-) -> Decision:
-    assert amount_pico >= 0, amount_pico
-    assert reserved_pico >= 0, reserved_pico
-    used_pico = max(0, usage_pico)
-    resets_at = None if period is None else period.end
-    limit = entitlement.main
-    if limit is None:
-        return Decision(
-            True,
-            Reason.UNLIMITED,
-            used_pico=used_pico,
-            reserved_pico=reserved_pico,
-            overage_pico=0,
-            resets_at=resets_at,
-        )
-    limit_pico = limit.limit_pico
-    remaining_pico = max(0, limit_pico - used_pico - reserved_pico)
-    fits = used_pico + reserved_pico + amount_pico <= limit_pico
-    soft = limit.enforcement is Enforcement.SOFT
-    return Decision(
-        allowed=fits or soft,
-        reason=_reason(fits, soft),
-        limit_pico=limit_pico,
-        used_pico=used_pico,
-        reserved_pico=reserved_pico,
-        remaining_pico=remaining_pico,
-        overage_pico=max(0, used_pico - limit_pico),
-        resets_at=resets_at,
-        detail=None
-        if fits or soft
-        else _limit_detail(entitlement.feature, limit_pico, remaining_pico, amount_pico, resets_at),
-    )
-
-
-def _reason(fits: bool, soft: bool) -> Reason:
-    if fits:
-        return Reason.WITHIN_LIMIT
-    return Reason.SOFT_LIMIT_EXCEEDED if soft else Reason.LIMIT_REACHED
-
-
-def _limit_detail(
-    feature: str, limit_pico: int, remaining_pico: int, amount_pico: int, resets_at: int | None
-) -> str:
-    left = f"{format_quantity(remaining_pico)} left" if remaining_pico else "nothing left"
-    sentence = (
-        f"{feature} has a hard limit of {format_quantity(limit_pico)} in this period and {left}, "
-        f"{format_quantity(amount_pico)} asked for"
-    )
-    if resets_at is not None:
-        sentence += f"; it resets at {format_instant(resets_at)}"
-    return f"{sentence}."
 
 
 # --- refusals that need no numbers ------------------------------------------------------------
@@ -185,17 +349,29 @@ def _limit_detail(
 
 def not_entitled(feature: str) -> Decision:
     """The plan does not grant the feature."""
-    return _refusal(Reason.NOT_ENTITLED, f"The customer's plan does not include {feature}.")
+    return _refusal(
+        Reason.NOT_ENTITLED,
+        f"The customer's plan does not include {feature}.",
+        f"Choose a plan or an add-on with {feature}.",
+    )
 
 
 def no_subscription(customer: str) -> Decision:
     """The customer exists and is subscribed to nothing now."""
-    return _refusal(Reason.NO_SUBSCRIPTION, f"Customer {customer} has no active subscription.")
+    return _refusal(
+        Reason.NO_SUBSCRIPTION,
+        f"Customer {customer} has no active subscription.",
+        "Subscribe the customer to a plan.",
+    )
 
 
 def paused(customer: str) -> Decision:
     """The subscription is paused."""
-    return _refusal(Reason.PAUSED, f"The subscription of customer {customer} is paused.")
+    return _refusal(
+        Reason.PAUSED,
+        f"The subscription of customer {customer} is paused.",
+        "Resume the subscription.",
+    )
 
 
 def unknown_customer(customer: str) -> Decision:
@@ -208,8 +384,30 @@ def unknown_feature(feature: str) -> Decision:
     return _refusal(Reason.UNKNOWN_FEATURE, f"The catalogue has no feature {feature}.")
 
 
-def _refusal(reason: Reason, detail: str) -> Decision:
-    return Decision(False, reason, detail=detail)
+def _refusal(reason: Reason, detail: str, help: str | None = None) -> Decision:
+    return Decision(False, reason, detail=detail, help=help)
+
+
+# --- as JSON ----------------------------------------------------------------------------------
+
+
+def _reading_json(reading: Reading) -> dict[str, Any]:
+    resets_at = reading.resets_at
+    answer: dict[str, Any] = {
+        "kind": reading.kind.value,
+        "key": reading.key,
+        "level": reading.level,
+        "scope": reading.scope,
+        "limit": _text(reading.limit_pico),
+        "used": format_quantity(max(0, reading.used_pico)),
+        "reserved": format_quantity(reading.reserved_pico),
+        "remaining": _text(reading.remaining_pico),
+        "resets_at": None if resets_at is None else format_instant(resets_at),
+        "enforcement": reading.enforcement.value,
+    }
+    if reading.credit is not None:
+        answer["credit"] = reading.credit
+    return answer
 
 
 def _text(pico: int | None) -> str | None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from taximeter.catalog.features import BooleanEntitlement, Feature, FeatureType
+from taximeter.catalog.features import Enforcement, Feature, FeatureType, MeteredEntitlement
 from taximeter.entitlements import decide as gate
 from taximeter.entitlements.decide import Decision, Reason
+from taximeter.entitlements.readings import Reading
 from taximeter.errors import Refused, Rejected, TaximeterError, Unavailable
 from taximeter.events.decode import decode
 from taximeter.events.entry import KIND_CONSUME, Entry
@@ -79,13 +80,20 @@ def _decide(
     entitlement = tenant.current_plan(subscription).plan.entitlements.get(feature.key)
     if entitlement is None:
         return gate.not_entitled(feature.key)
-    if feature.type is not FeatureType.METERED:
-        return gate.decide(entitlement, 0, amount_pico, None)
+    if not isinstance(entitlement, MeteredEntitlement):
+        return gate.enabled(entitlement)
     counter = tenant.feature_counters.get(feature.key)
-    if counter is None or isinstance(entitlement, BooleanEntitlement):
+    if counter is None:
         return gate.not_entitled(feature.key)
     used_pico = tenant.live.layout.cell_value(cells, tenant.live.layout.slots[counter])[1]
-    return gate.decide(entitlement, used_pico, amount_pico, _period_at(account, now))
+    main = entitlement.main
+    reading = Reading(
+        None if main is None else main.limit_pico,
+        used_pico,
+        resets_at=_period_at(account, now).end,
+        enforcement=Enforcement.HARD if main is None else main.enforcement,
+    )
+    return gate.decide(feature.key, (reading,), amount_pico)
 
 
 def _period_at(account: Account, now: int) -> Period:
