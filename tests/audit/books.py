@@ -1,0 +1,175 @@
+"""
+The books against the answers: every wallet's ledger, read in the end, entry by entry.
+
+Alone, a ledger must be sound: no entry missing, each balanced, each balance following from the one
+before. Then it must tell the same story as the answers did: at each operation's `seq` just what
+the judge worked out, at each instant just what time did, and in each account the judge's total.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tests.audit.amounts import pico, plain
+from tests.audit.judge import Verdict
+from tests.audit.wallet import Wallet
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Books:
+    """
+    What a server shows when everything is over.
+
+    Attributes:
+        ledgers: By wallet, all entries in order; `balances` likewise, as answered.
+        trial: (credit, account) -> sum over all wallets.
+        at: Not later than any of these was read, microseconds since the epoch.
+    """
+
+    ledgers: dict[str, list[Entry]]
+    balances: dict[str, Mapping[str, Any]]
+    trial: dict[tuple[str, str], str]
+    at: int
+
+
+def compare(books: Books, verdict: Verdict) -> None:
+    """Add what does not agree to the verdict's findings."""
+    for name, ledger in books.ledgers.items():
+        sound = _sound(name, ledger, verdict)
+        wallet = verdict.wallets.get(name)
+        if sound and wallet is not None and name not in verdict.wrong:
+            wallet.advance(books.at)
+            _same_story(name, ledger, wallet, verdict)
+            _same_balance(name, books.balances[name], wallet, verdict)
+    _trial_balance(books, verdict)
+
+
+def _sound(name: str, ledger: list[Entry], verdict: Verdict) -> bool:
+    """Whether a ledger holds together by itself."""
+    balance, seq, at = 0, 0, 0
+    for ordinal, entry in enumerate(ledger, 1):
+        what = f"{name}, entry {entry['ordinal']} ({entry['kind']} of seq {entry['seq']})"
+        postings = [(p["account"], pico(p["amount"])) for p in entry["postings"]]
+        own = sum(amount for account, amount in postings if _is_balance(account))
+        balance += own
+        complaint = None
+        if entry["ordinal"] != ordinal:
+            complaint = f"must be number {ordinal}"
+        elif sum(amount for _, amount in postings):
+            complaint = "its postings do not sum to zero"
+        elif own != pico(entry["amount"]):
+            complaint = f"its postings change the balance by {plain(own)}"
+        elif pico(entry["balance_after"]) != balance:
+            complaint = f"the balance after it is {plain(balance)}"
+        elif entry["seq"] < seq:
+            complaint = f"comes after seq {seq}"
+        elif instant(entry["at"]) < at:
+            complaint = "is earlier than the one before"
+        if complaint is not None:
+            verdict.found("unsound ledger", f"{what}: {complaint}")
+            return False
+        seq, at = entry["seq"], instant(entry["at"])
+    return True
+
+
+def _is_balance(account: str) -> bool:
+    return account.startswith("wallet/") or account == "overdraft"
+
+
+def _same_story(name: str, ledger: list[Entry], wallet: Wallet, verdict: Verdict) -> None:
+    by_seq: defaultdict[int, int] = defaultdict(int)
+    by_time: defaultdict[int, int] = defaultdict(int)
+    for entry in ledger:
+        if is_by_time(entry):
+            by_time[instant(entry["at"])] += pico(entry["amount"])
+        else:
+            by_seq[entry["seq"]] += pico(entry["amount"])
+    expected = verdict.changes.get(name, {})
+    for seq in sorted(expected.keys() | by_seq.keys()):
+        must, is_ = expected.get(seq, 0), by_seq.get(seq, 0)
+        if must != is_:
+            record = verdict.placed.get(seq, "nothing that anybody asked for")
+            text = f"{name} by {plain(is_)} at seq {seq}, must be {plain(must)}: {record}"
+            verdict.found("ledger tells otherwise", text)
+            return
+    for at in sorted(wallet.by_time.keys() | by_time.keys()):
+        must, is_ = wallet.by_time.get(at, 0), by_time.get(at, 0)
+        if must != is_:
+            text = f"{name} by {plain(is_)} at {at}, must be {plain(must)}"
+            verdict.found("time did something else", text)
+            return
+    _same_totals(name, ledger, wallet, verdict)
+
+
+def is_by_time(entry: Entry) -> bool:
+    """Whether nobody asked for it: an expiry, the start of a grant, a lapse."""
+    cause = entry["cause"]
+    return cause.get("by") == "time" or cause.get("do") == "lapsed"
+
+
+def _same_totals(name: str, ledger: list[Entry], wallet: Wallet, verdict: Verdict) -> None:
+    accounts: Counter[str] = Counter()
+    for entry in ledger:
+        for posting in entry["postings"]:
+            accounts[posting["account"].split("/")[0]] += pico(posting["amount"])
+    t = wallet.totals
+    must = {
+        "issued": t.voided - t.granted,
+        "spent": t.spent,
+        "overage": -t.overage,
+        "breakage": t.broken,
+        "refunded": t.refunded,
+        "transferred": t.moved_out - t.moved_in,
+        "overdraft": -sum(wallet.debts.values()),
+        "wallet": wallet.balance + sum(wallet.debts.values()),
+    }
+    for account, amount in must.items():
+        if accounts[account] != amount:
+            text = f"{name} {account}: {plain(accounts[account])}, must be {plain(amount)}"
+            verdict.found("wrong account", text)
+
+
+def _same_balance(name: str, shown: Mapping[str, Any], wallet: Wallet, verdict: Verdict) -> None:
+    must = {
+        "balance": wallet.balance,
+        "reserved": wallet.reserved,
+        "available": wallet.available,
+    }
+    for member, amount in must.items():
+        if pico(shown[member]) != amount:
+            text = f"{name} {member}: {shown[member]}, must be {plain(amount)}"
+            verdict.found("wrong balance in the end", text)
+
+
+def _trial_balance(books: Books, verdict: Verdict) -> None:
+    sums: Counter[str] = Counter()
+    for (credit, _), amount in books.trial.items():
+        sums[credit] += pico(amount)
+    for credit, amount in sums.items():
+        if amount:
+            verdict.found("trial balance", f"{credit} sums to {plain(amount)}, not to 0")
+    accounts = _accounts(books.ledgers.values())
+    for (credit, account), text in books.trial.items():
+        if account in accounts and accounts[account] != pico(text):
+            must = plain(accounts[account])
+            verdict.found("trial balance", f"{credit} {account}: {text}, the ledgers say {must}")
+
+
+def _accounts(ledgers: Iterable[list[Entry]]) -> Counter[str]:
+    accounts: Counter[str] = Counter()
+    for ledger in ledgers:
+        for entry in ledger:
+            for posting in entry["postings"]:
+                accounts[posting["account"]] += pico(posting["amount"])
+    return accounts
+
+
+def instant(text: str) -> int:
+    at = datetime.fromisoformat(text)
+    return int(at.timestamp()) * 1_000_000 + at.microsecond

@@ -1,0 +1,251 @@
+"""
+The whole audit: clients at work, SIGKILL in between, every answer judged, the books compared.
+
+    python -m tests.audit.programme --operations 1000000 --wallets 100 --kills 10 --seed 7
+
+The seed fixes what clients choose from and after how many answers the kills come; who gets there
+first is the machine's own. After a finding the directory with journals, data and the server's log
+is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from benchmarks.processes import ROOT, Server, free_port
+from tests.audit.books import Books, compare
+from tests.audit.client import wallet
+from tests.audit.judge import Verdict, judge
+from tests.audit.record import Record, read_journal
+from tests.audit.workload import CATALOG, CREDIT
+
+PAGE = 1000
+STUCK_S = 60.0
+SETTLED_S = 3.0
+"""Time may take a second to be written down; see docs/concepts/credits.md."""
+
+
+@dataclass(frozen=True)
+class Programme:
+    """
+    Attributes:
+        operations: By all clients together, the repetitions of lost ones not counted.
+        lanes: Connections of one client.
+    """
+
+    seed: int
+    operations: int
+    wallets: int = 10
+    kills: int = 2
+    clients: int = 2
+    lanes: int = 16
+
+
+@dataclass
+class Outcome:
+    """What happened. A verdict without findings: every number of every answer was right."""
+
+    verdict: Verdict
+    seconds: float
+    operations: int
+    ready_s: list[float] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{n} {what}" for what, n in sorted(self.verdict.counts.items()))
+        rate = self.operations / self.seconds
+        lines = [
+            counts,
+            (
+                f"{self.operations} operations in {self.seconds:.0f} s, {rate:.0f}/s, "
+                f"{len(self.ready_s)} starts, slowest {max(self.ready_s):.2f} s"
+            ),
+            str(self.verdict) or "no anomaly",
+        ]
+        if self.verdict.untold:
+            lines.append(f"{self.verdict.untold} operations came after these and were not judged")
+        return "\n".join(lines)
+
+
+Start = Callable[[Path, int], Server]
+
+
+def start(data: Path, port: int, fault: str | None = None) -> Server:
+    """The product, or the product with one fault of `seeded`."""
+    module = ["taximeter"] if fault is None else ["tests.audit.seeded", fault]
+    command = [sys.executable, "-m", *module, "serve", "--dev"]
+    return Server([*command, "--data", str(data), "--port", str(port)], data.with_suffix(".log"))
+
+
+def run(programme: Programme, directory: Path, start: Start = start) -> Outcome:
+    """Run it below a directory that exists and is empty."""
+    port, data, journals = free_port(), directory / "data", directory / "journals"
+    journals.mkdir()
+    server = start(data, port)
+    ready_s = [server.ready_s]
+    try:
+        set_up(server, programme.wallets)
+        began = time.monotonic()
+        with _clients(programme, port, journals) as clients:
+            progress = _Progress(journals)
+            for at in _kill_points(programme):
+                progress.wait_for(at)
+                server.kill()
+                server = start(data, port)
+                ready_s.append(server.ready_s)
+            _wait(clients)
+        seconds = time.monotonic() - began
+        verdict = judge(_records(journals))
+        time.sleep(max(0.0, SETTLED_S - (time.monotonic() - began - seconds)))
+        compare(observe(server, programme.wallets), verdict)
+        server.kill()
+        server = start(data, port)
+        ready_s.append(server.ready_s)
+        compare(observe(server, programme.wallets), verdict)
+    finally:
+        server.kill()
+    return Outcome(verdict, seconds, programme.operations, ready_s)
+
+
+def set_up(server: Server, wallets: int) -> None:
+    server.request("PUT", "/v1/catalog", CATALOG)
+    for place in range(wallets):
+        server.request("PUT", f"/v1/customers/{wallet(place)}", {})
+        subscription = {"customer": wallet(place), "plan": "paygo"}
+        server.request("POST", "/v1/subscriptions", subscription)
+
+
+def _kill_points(programme: Programme) -> list[int]:
+    """After how many operations: one in each equal part, anywhere in it."""
+    draw = random.Random(programme.seed)
+    share = programme.operations / (programme.kills + 1)
+    return [int((n + draw.uniform(0.3, 1.2)) * share) for n in range(programme.kills)]
+
+
+@contextmanager
+def _clients(
+    programme: Programme, port: int, journals: Path
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    clients = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.audit.client", str(programme.seed), str(number),
+             str(port), str(programme.wallets), str(programme.lanes),
+             str(programme.operations // programme.clients),
+             str(journals / f"client-{number}.jsonl")],
+            cwd=ROOT,
+        )
+        for number in range(programme.clients)
+    ]  # fmt: skip
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.kill()
+            client.wait()
+
+
+def _wait(clients: list[subprocess.Popen[bytes]]) -> None:
+    ended = [client.wait() for client in clients]
+    assert not any(ended), f"clients ended with {ended}; their complaint is above"
+
+
+class _Progress:
+    """Counts operations by reading the journals as they grow."""
+
+    def __init__(self, journals: Path) -> None:
+        self._journals = journals
+        self._read: Counter[Path] = Counter()
+        self._lines = 0
+
+    def wait_for(self, operations: int) -> None:
+        deadline = time.monotonic() + STUCK_S
+        while self._lines < operations:
+            before = self._lines
+            self._count()
+            if self._lines > before:
+                deadline = time.monotonic() + STUCK_S
+            assert time.monotonic() < deadline, f"stuck after {self._lines} operations"
+            time.sleep(0.01)
+
+    def _count(self) -> None:
+        for path in self._journals.iterdir():
+            with path.open("rb") as journal:
+                journal.seek(self._read[path])
+                fresh = journal.read()
+            self._read[path] += len(fresh)
+            self._lines += fresh.count(b"\n")
+
+
+def _records(journals: Path) -> Iterator[Record]:
+    for path in sorted(journals.iterdir()):
+        yield from read_journal(path)
+
+
+def observe(server: Server, wallets: int) -> Books:
+    """The books as the public API shows them."""
+    at = time.time_ns() // 1000
+    names = [wallet(place) for place in range(wallets)]
+    trial = _pages(server, "/v1/ledger/trial-balance", {})
+    return Books(
+        ledgers={name: _ledger(server, name) for name in names},
+        balances={
+            name: server.request("GET", f"/v1/customers/{name}/balance?credit={CREDIT}")
+            for name in names
+        },
+        trial={(one.get("credit", CREDIT), one["account"]): one["amount"] for one in trial},
+        at=at,
+    )
+
+
+def _ledger(server: Server, name: str) -> list[Any]:
+    query = {"credit": CREDIT, "limit": PAGE}
+    return list(_pages(server, f"/v1/customers/{name}/ledger", query))
+
+
+def _pages(server: Server, path: str, query: dict[str, Any]) -> Iterator[Any]:
+    while True:
+        page = server.request("GET", f"{path}?{urlencode(query)}")
+        yield from page["items"]
+        if page.get("next") is None:
+            return
+        query = query | {"cursor": page["next"]}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--operations", type=int, default=100_000)
+    parser.add_argument("--wallets", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--clients", type=int, default=2)
+    parser.add_argument("--lanes", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--fault", help="seed one of the bugs of tests.audit.seeded")
+    asked = parser.parse_args()
+    programme = Programme(
+        asked.seed, asked.operations, asked.wallets, asked.kills, asked.clients, asked.lanes
+    )
+    print(f"seed {asked.seed}", flush=True)
+    directory = Path(tempfile.mkdtemp(prefix="taximeter-audit-"))
+    outcome = run(programme, directory, lambda data, port: start(data, port, asked.fault))
+    print(outcome)
+    if outcome.verdict.findings:
+        print(f"kept: {directory}")
+        return 1
+    shutil.rmtree(directory)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
