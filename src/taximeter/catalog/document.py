@@ -14,7 +14,13 @@ from typing import Any, Final
 import msgspec
 
 from taximeter.catalog.entitlements import dump_entitlement, parse_entitlement
-from taximeter.catalog.features import Entitlement, Feature, dump_feature, parse_feature
+from taximeter.catalog.features import (
+    Entitlement,
+    Feature,
+    MeteredEntitlement,
+    dump_feature,
+    parse_feature,
+)
 from taximeter.catalog.plans import (
     CreditType,
     PlanGrant,
@@ -109,6 +115,22 @@ def dump_plan(plan: Plan) -> dict[str, Any]:
     return document
 
 
+def reread_plan(catalog: Catalog, key: str, document: dict[str, Any], path: str) -> Plan:
+    """
+    Read a plan against the meters and features of a catalogue that exists.
+
+    Raises:
+        DocumentInvalid: With every problem, below `path`.
+    """
+    reader = _Reader()
+    reader.meters, reader.declared_meters = catalog.meters, frozenset(catalog.meters)
+    reader.features, reader.declared_features = catalog.features, frozenset(catalog.features)
+    plan = reader.plan(key, document, path)
+    if reader.problems:
+        raise DocumentInvalid(reader.problems)
+    return plan
+
+
 class _Reader:
     """
     One reading: top down, so that references are checked against what was declared.
@@ -196,7 +218,7 @@ class _Reader:
             key=key,
             currency=_currency(fields) if has_prices or "currency" in fields.members else "",
             cadence=Cadence.MONTH,
-            entitlements=self._entitlements(fields),
+            entitlements=self._added_entitlements(fields),
             prices=self._prices(fields),
             grants=self._grants(fields),
             is_addon=True,
@@ -226,6 +248,22 @@ class _Reader:
             elif key not in self.declared_features:
                 hint = suggestion(key, self.declared_features)
                 fields.problem(key, f"there is no feature {key!r}{hint}")
+        return entitlements
+
+    def _added_entitlements(self, addon: Fields) -> dict[str, Entitlement]:
+        """Of an add-on, where to leave out a limit could mean to add nothing or to lift it."""
+        entitlements = self._entitlements(addon)
+        for key, document in addon.members.get("entitlements", {}).items():
+            one = entitlements.get(key)
+            if (
+                isinstance(one, MeteredEntitlement)
+                and one.is_unlimited
+                and "limit" not in (document)
+            ):
+                addon.problem(
+                    f"entitlements.{key}.limit",
+                    "is required in an add-on: the quantity it adds (0 for none), or 'unlimited'",
+                )
         return entitlements
 
     def _prices(self, plan: Fields) -> dict[str, Price]:

@@ -1,0 +1,48 @@
+"""
+Overrides: what one customer's contract changes of a plan.
+
+Written like the plan itself and read by the same reader, so that a custom contract can say all that
+a plan can, and is checked as strictly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from taximeter.catalog.document import Catalog, dump_plan, reread_plan
+from taximeter.catalog.plans import Plan
+from taximeter.meters.reading import DocumentInvalid, Fields, Problem
+
+_SECTIONS: Final = ("entitlements", "prices", "grants")
+
+
+def with_overrides(catalog: Catalog, plan: Plan, overrides: Mapping[str, Any]) -> Plan:
+    """
+    The plan as one customer has it.
+
+    Args:
+        catalog: The version whose meters and features the plan uses.
+        overrides: {"entitlements", "prices", "grants", "trial"}. A member of the first three
+            replaces the plan's member of the same key as a whole, or adds it; null takes it away.
+
+    Raises:
+        DocumentInvalid: With every problem; paths begin with `overrides`.
+    """
+    problems: list[Problem] = []
+    fields = Fields(dict(overrides), "overrides", problems)
+    fields.only((*_SECTIONS, "trial"))
+    document = dump_plan(plan)
+    for name in _SECTIONS:
+        kept = dict(document.get(name, {}))
+        for key, member in fields.keyed(name).items():
+            if member is not None:
+                kept[key] = member
+            elif kept.pop(key, None) is None:
+                fields.problem(f"{name}.{key}", f"plan {plan.key!r} has nothing to take away here")
+        document[name] = kept
+    if "trial" in fields.members:
+        document["trial"] = fields.members["trial"]
+    if problems:
+        raise DocumentInvalid(problems)
+    return reread_plan(catalog, plan.key, document, "overrides")
