@@ -18,7 +18,7 @@ from tests.audit.wallet import NEVER, Hold, Lot, Wallet
 from tests.audit.workload import COSTS, Request, Workload, instant
 
 BASE = 1_790_000_000_000_000
-STEP = 2_000
+STEP = 8_000
 WALLETS = ["w0", "w1", "w2"]
 
 
