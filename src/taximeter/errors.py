@@ -137,7 +137,7 @@ CODES: Final[dict[str, str]] = {
     "alert_invalid": "The alert is not one: a member is missing, unknown or of the wrong form.",
     "webhook_url_refused": "The URL is not one that notices are sent to.",
     "webhook_disabled": "The webhook is disabled; put it again to enable it.",
-    "mail_not_configured": "The server was started without --smtp-url, so it cannot send mail.",
+    "mail_not_configured": "The server has no smtp_url, so it cannot send mail.",
     # idempotency, state, storage
     "idempotency_key_reused": "The same Idempotency-Key came with a different request.",
     "idempotency_in_flight": "A request with this Idempotency-Key is still being worked on.",

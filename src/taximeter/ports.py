@@ -180,6 +180,48 @@ class EventStore(Protocol):
         ...
 
 
+# --- Sender -----------------------------------------------------------------------------------
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """
+    What came of one attempt.
+
+    Attributes:
+        status: Of the HTTP answer, or the reply code of a mail server; None without an answer.
+        error: What went wrong, in words; None for a success.
+        response: The first 1 KiB of the answer, as text without control characters.
+        retry_after: What the receiver asked for, microseconds.
+        is_gone: The receiver wants nothing more, ever.
+        is_hopeless: Trying again cannot succeed.
+        is_busy: The receiver asks to be sent less.
+    """
+
+    status: int | None = None
+    error: str | None = None
+    response: str = ""
+    retry_after: int = 0
+    is_gone: bool = False
+    is_hopeless: bool = False
+    is_busy: bool = False
+
+
+class Sender(Protocol):
+    """Carries notices out of the house; one for webhooks, one for mail."""
+
+    async def send(self, delivery: Delivery, webhook: Webhook | None) -> Sent:
+        """
+        Make one attempt, within a bounded time. Never raises for what a receiver or the network
+        does.
+
+        Args:
+            webhook: The endpoint as it is now; None for mail.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
 # --- Books ------------------------------------------------------------------------------------
 
 
@@ -291,6 +333,16 @@ class Outcome(msgspec.Struct, frozen=True):
     failing_since: int | None = None
 
 
+class Disabling(msgspec.Struct, frozen=True):
+    """An endpoint given up, with the notice that says so."""
+
+    namespace: str
+    webhook: Webhook
+    notice: Notice
+    deliveries: tuple[Delivery, ...]
+    audit: AuditEntry
+
+
 class NoticeBooks(Protocol):
     """Alerts, webhooks, notices and their deliveries. See `Books`."""
 
@@ -372,8 +424,9 @@ class NoticeBooks(Protocol):
         """Oldest first."""
         ...
 
-    def record(self, outcomes: Sequence[Outcome]) -> None:
-        """Log attempts and move their deliveries on. One deleted meanwhile is passed over."""
+    def record(self, outcomes: Sequence[Outcome], disablings: Sequence[Disabling] = ()) -> None:
+        """Log attempts and move their deliveries on, then disable endpoints. What was deleted
+        meanwhile is passed over."""
         ...
 
     def reopen_delivery(

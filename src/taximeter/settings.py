@@ -40,6 +40,9 @@ class Settings(msgspec.Struct, frozen=True):
         segment_bytes: Size at which the log begins a new file; 1 MiB to 4 GiB.
         accept_past_s: How old an event may be (K16); a backfill may be older.
         accept_future_s: How far ahead of the clock an event's time may be (K16).
+        webhook_allow_private: Webhooks may lead to any address, and over plain http.
+        smtp_url: The mail server notices go through, with its password; None for no mail.
+        mail_from: The address they come from.
     """
 
     data: Path = Path("taximeter-data")
@@ -51,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True):
     segment_bytes: int = 256 * 2**20
     accept_past_s: int = 90 * DAY_S
     accept_future_s: int = 300
+    webhook_allow_private: bool = False
+    smtp_url: str | None = None
+    mail_from: str = "taximeter@localhost"
 
 
 def read_settings(
@@ -150,6 +156,12 @@ def _read_text(value: Any) -> str:
     return value
 
 
+def _read_secret(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("that is not a text")  # which is not repeated here
+    return value
+
+
 def _read_path(value: Any) -> Path:
     if not isinstance(value, str | Path) or not str(value):
         raise ValueError(f"{value!r} is not a path")
@@ -166,4 +178,7 @@ _READERS: Final = {
     "segment_bytes": _read_segment_size,
     "accept_past_s": read_duration,
     "accept_future_s": read_duration,
+    "webhook_allow_private": _read_flag,
+    "smtp_url": _read_secret,
+    "mail_from": _read_text,
 }

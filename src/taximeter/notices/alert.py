@@ -107,19 +107,21 @@ def read_alert(alert_id: str, document: Any, created_at: int = 0) -> Alert:
     return Alert(alert_id, on, name, lines, 0, customer, email, created_at)
 
 
-def read_recipients(value: Any) -> tuple[str, ...]:
+def read_recipients(value: Any, code: str = "alert_invalid") -> tuple[str, ...]:
     """
     Mail addresses, none twice; none for None.
 
     Raises:
-        Rejected: `alert_invalid`.
+        Rejected: With this code.
     """
     found = [] if value is None else value
     if not isinstance(found, list) or len(found) > MAX_RECIPIENTS:
-        raise _invalid(f"email: a list of at most {MAX_RECIPIENTS} addresses.")
+        raise Rejected(code, f"email: a list of at most {MAX_RECIPIENTS} addresses.")
     for address in found:
         if not isinstance(address, str) or len(address) > 254 or not _MAILBOX.fullmatch(address):
-            raise _invalid(f"email: {str(address)[:60]!r} is not an address like ops@example.com.")
+            raise Rejected(
+                code, f"email: {str(address)[:60]!r} is not an address like ops@example.com."
+            )
     return tuple(dict.fromkeys(found))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from taximeter.errors import NotFound, Rejected, Unavailable
 from taximeter.instants import format_instant
@@ -28,6 +28,9 @@ from taximeter.services.feed import Feed
 from taximeter.services.sequencer import Sequencer
 from taximeter.services.telemetry import Telemetry
 from taximeter.services.tenant import Tenant
+
+if TYPE_CHECKING:
+    from taximeter.services.notices import NoticeService
 
 T = TypeVar("T")
 
@@ -85,6 +88,7 @@ class Core:
 
     Attributes:
         rebuilds: Folds of history under way, for /v1/status.
+        notices: Set by the node; without it, nobody is told anything.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class Core:
         self._locks: dict[str, asyncio.Lock] = {}
         self.rebuilds: list[dict[str, Any]] = []
         self.changed = asyncio.Event()
+        self.notices: NoticeService | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def tenant(self, namespace: str) -> Tenant:

@@ -16,7 +16,7 @@ from taximeter.notices.crossings import Mark, Place
 from taximeter.notices.delivery import Attempt, Channel, Delivery, DeliveryStatus, Receiver
 from taximeter.notices.notice import Notice
 from taximeter.notices.webhook import Webhook
-from taximeter.ports import AuditEntry, Outcome, StoredAlert, StoredMark
+from taximeter.ports import AuditEntry, Disabling, Outcome, StoredAlert, StoredMark
 
 NOTICE_COLUMNS: Final = "namespace, id, key, type, customer, at, payload"
 _DELIVERIES: Final = (
@@ -120,14 +120,8 @@ class NoticeTable:
         fresh = set()
         with self._connection.write() as sqlite:
             for notice, deliveries in notices:
-                stored = sqlite.execute(
-                    f"INSERT INTO notices ({NOTICE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) "
-                    "ON CONFLICT DO NOTHING",
-                    msgspec.structs.astuple(notice),
-                )
-                if stored.rowcount:
+                if _add_notice(sqlite, notice, deliveries):
                     fresh.add(notice.id)
-                    _add_deliveries(sqlite, deliveries)
             for one in marks:
                 sqlite.execute(
                     "INSERT INTO alert_marks "
@@ -260,10 +254,12 @@ class NoticeTable:
                 attempts.extend(Attempt(*row) for row in rows_of)
         return found
 
-    def record(self, outcomes: Sequence[Outcome]) -> None:
+    def record(self, outcomes: Sequence[Outcome], disablings: Sequence[Disabling] = ()) -> None:
         with self._connection.write() as sqlite:
             for outcome in outcomes:
                 _record(sqlite, outcome)
+            for disabling in disablings:
+                _disable(sqlite, disabling)
 
     def reopen_delivery(
         self, namespace: str, delivery_id: str, at: int, audit: AuditEntry
@@ -285,6 +281,33 @@ class NoticeTable:
             return sqlite.execute(
                 "DELETE FROM deliveries WHERE resolved_at < ?", (before,)
             ).rowcount
+
+
+def _add_notice(
+    sqlite: sqlite3.Connection, notice: Notice, deliveries: Sequence[Delivery]
+) -> bool:
+    """False if there is one with its key."""
+    stored = sqlite.execute(
+        f"INSERT INTO notices ({NOTICE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT DO NOTHING",
+        msgspec.structs.astuple(notice),
+    )
+    if not stored.rowcount:
+        return False
+    _add_deliveries(sqlite, deliveries)
+    return True
+
+
+def _disable(sqlite: sqlite3.Connection, disabling: Disabling) -> None:
+    webhook = disabling.webhook
+    moved = sqlite.execute(
+        "UPDATE webhooks SET document = ? WHERE namespace = ? AND id = ?",
+        (rows.to_json(webhook), disabling.namespace, webhook.id),
+    )
+    if moved.rowcount:
+        _give_up(sqlite, disabling.namespace, webhook)
+        _add_notice(sqlite, disabling.notice, disabling.deliveries)
+        rows.add_audit(sqlite, disabling.audit)
 
 
 def _add_deliveries(sqlite: sqlite3.Connection, deliveries: Sequence[Delivery]) -> None:

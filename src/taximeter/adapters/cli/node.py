@@ -24,6 +24,8 @@ def serve(
     segment_bytes: str | None = None,
     accept_past_s: str | None = None,
     accept_future_s: str | None = None,
+    webhook_allow_private: bool | None = None,
+    mail_from: str | None = None,
 ) -> int:
     """
     Run one embedded node until it is stopped.
@@ -51,6 +53,10 @@ def serve(
         How old an event may be, such as 90d. [default: 90d]
     accept_future_s
         How far in the future an event may be, such as 300s. [default: 300s]
+    webhook_allow_private
+        Let webhooks lead to addresses of this machine and its network, and over plain http.
+    mail_from
+        Address that mail comes from; TAXIMETER_SMTP_URL says through which server.
     """
     from taximeter.settings import read_settings
 

@@ -1,0 +1,174 @@
+"""
+The watch: whenever a customer's numbers change, which alerts have something new to tell?
+
+It shares the one thread with ingest and the gate, so it works in short slices with pauses between:
+at most a third of the time, however many customers change at once. What changed several times
+while it waited is looked at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+from taximeter.errors import TaximeterError
+from taximeter.notices.crossings import Change, Mark, Place, changes
+from taximeter.notices.readings import Readings
+from taximeter.ports import Clock, StoredMark
+from taximeter.services.notices_board import Board
+
+if TYPE_CHECKING:
+    from taximeter.live.account import Account
+    from taximeter.services.tenant import Tenant
+
+logger = logging.getLogger(__name__)
+
+SLICE_S = 0.002
+PAUSE_S = 0.004
+SWEEP_EVERY_S = 30.0
+LOOK_AROUND_EVERY_S = 1.0
+CLOCK_JUMP_US = 5_000_000
+
+Reader: TypeAlias = "Callable[[Tenant, Account, int], Readings]"
+Found: TypeAlias = Callable[[str, str, list[Change], int], None]
+"""Told (namespace, customer, changes, now); never raises."""
+
+
+class Watch:
+    """
+    Args:
+        tenants: By namespace; looked at anew each time.
+        read: A customer's numbers at an instant; it changes nothing.
+        found: Takes over what is new. It is then marked as told: nothing is found twice.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        tenants: dict[str, Tenant],
+        clock: Clock,
+        read: Reader,
+        found: Found,
+    ) -> None:
+        self._board = board
+        self._tenants = tenants
+        self._clock = clock
+        self._read = read
+        self._found = found
+        self._marks: dict[tuple[str, str], dict[Place, Mark]] = {}
+        # In the order in which they changed; a customer waits once.
+        self._waiting: dict[tuple[str, str], None] = {}
+        self._scheduled: asyncio.Handle | None = None
+        self._paused_until = 0.0
+
+    def load(self, marks: Iterable[StoredMark]) -> None:
+        """Lines that were crossed before the node started."""
+        for one in marks:
+            self._marks.setdefault((one.namespace, one.customer), {})[one.place] = one.mark
+
+    def touched(self, tenant: Tenant) -> None:
+        """Some watched accounts have changed; cheap, for the hot path."""
+        live = tenant.live
+        waiting, name = self._waiting, tenant.name
+        for account in live.touched:
+            waiting[name, account.customer] = None
+        live.touched.clear()
+        self._schedule()
+
+    def sweep(self, namespace: str | None = None) -> None:
+        """Look at every watched customer: after a start, and for what time alone changes."""
+        for name in self._board.namespaces if namespace is None else [namespace]:
+            tenant = self._tenants.get(name)
+            if tenant is not None:
+                self._waiting.update(((name, key), None) for key in self._rewatch(tenant))
+        self._schedule()
+
+    def forget(self, namespace: str, alert_id: str) -> None:
+        """An alert is gone: its lines are armed again, as the books have it."""
+        for (name, _), marks in self._marks.items():
+            if name == namespace:
+                for place in [p for p in marks if p.alert == alert_id]:
+                    mark = marks.pop(place)
+                    if mark.times:
+                        marks[place] = Mark(False, mark.times)
+
+    async def run(self) -> None:
+        """Sweep now and then, and at once when the clock was set."""
+        last, swept_at = self._clock.now(), time.monotonic()
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(LOOK_AROUND_EVERY_S)
+            now, passed_s = self._clock.now(), time.monotonic() - before
+            was_set = abs(now - last - int(passed_s * 1_000_000)) > CLOCK_JUMP_US and now != last
+            if was_set or time.monotonic() - swept_at >= SWEEP_EVERY_S:
+                swept_at = time.monotonic()
+                self.sweep()
+            last = now
+
+    def stop(self) -> None:
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+
+    def _rewatch(self, tenant: Tenant) -> list[str]:
+        """Mark the accounts somebody looks at; returns their customers."""
+        alerts = self._board.alerts(tenant.name).values()
+        everyone = any(alert.customer is None for alert in alerts)
+        wanted = None if everyone else {alert.customer for alert in alerts}
+        found = []
+        for key, account in tenant.live.accounts.items():
+            is_wanted = wanted is None or key in wanted
+            if is_wanted != account.watched:
+                account.watched = is_wanted
+                account.forget_hooks()
+            if is_wanted:
+                found.append(key)
+        return found
+
+    # --- slices -----------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if self._scheduled is None and self._waiting:
+            loop = asyncio.get_running_loop()
+            pause_s = self._paused_until - loop.time()
+            if pause_s > 0:
+                self._scheduled = loop.call_later(pause_s, self._work)
+            else:
+                self._scheduled = loop.call_soon(self._work)
+
+    def _work(self) -> None:
+        self._scheduled = None
+        started = time.perf_counter()
+        now = self._clock.now()
+        while self._waiting:
+            namespace, customer = place = next(iter(self._waiting))
+            del self._waiting[place]
+            try:
+                self._look(namespace, customer, now)
+            except Exception:
+                logger.exception("the alerts of a customer were not looked at")
+            if time.perf_counter() - started > SLICE_S:
+                self._paused_until = asyncio.get_running_loop().time() + PAUSE_S
+                break
+        self._schedule()
+
+    def _look(self, namespace: str, customer: str, now: int) -> None:
+        alerts = self._board.watching(namespace, customer)
+        tenant = self._tenants.get(namespace)
+        account = tenant.live.accounts.get(customer) if tenant is not None else None
+        if not alerts or tenant is None or account is None or account.rebuilding:
+            return  # a rebuilt one is swept when it is whole again
+        try:
+            readings = self._read(tenant, account, now)
+        except TaximeterError:
+            return
+        marks = self._marks.setdefault((namespace, customer), {})
+        news: list[Change] = []
+        for alert in alerts:
+            for change in changes(alert, customer, readings, now, marks):
+                marks[change.place] = change.mark
+                news.append(change)
+        if news:
+            self._found(namespace, customer, news, now)
