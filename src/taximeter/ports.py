@@ -289,6 +289,15 @@ class AuditEntry(msgspec.Struct, frozen=True):
     detail: dict[str, Any]
 
 
+class SubscriptionRevision(msgspec.Struct, frozen=True):
+    """A subscription as someone made it at an instant, and what they asked for."""
+
+    at: int
+    actor: str
+    detail: dict[str, Any]
+    subscription: Subscription
+
+
 class StoredReply(msgspec.Struct, frozen=True):
     """The first answer to an Idempotency-Key, given again for the same request."""
 
@@ -475,10 +484,16 @@ class Books(NoticeBooks, Protocol):
     def put_subscription(
         self, namespace: str, subscription: Subscription, audit: AuditEntry
     ) -> None:
-        """Its customer and catalogue version must be in the books."""
+        """Add it, or its next revision; what it was before is kept. Its customer and the catalogue
+        versions it names must be in the books."""
         ...
 
     def subscriptions(self, namespace: str) -> list[Subscription]: ...
+    def subscription_revisions(
+        self, namespace: str, subscription_id: str
+    ) -> list[SubscriptionRevision]:
+        """All it has been and is, oldest first."""
+        ...
 
     def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None: ...
     def dead_letters(

@@ -16,9 +16,9 @@ import msgspec
 import pytest
 
 from taximeter.adapters.books import SqliteBooks
-from taximeter.customers import Customer, Subscription
+from taximeter.customers import Customer, Segment, Subscription
 from taximeter.errors import Damaged, NotFound, Refused, Rejected, Unavailable
-from taximeter.periods import Anchor
+from taximeter.periods import Anchor, Cadence
 from taximeter.ports import (
     ApiKey,
     AuditEntry,
@@ -69,12 +69,12 @@ def catalog(version: int = 1, namespace: str = NS) -> CatalogVersion:
     return CatalogVersion(namespace, version, b'{"plans":{}}', AT, "key_1")
 
 
-def subscription(id: str = "sub_1", customer: str = "acme", **changes: Any) -> Subscription:
-    values: dict[str, Any] = {
-        "id": id, "customer": customer, "plan": "pro", "catalog_version": 1, "start": AT,
-        "anchor": next(iter(Anchor)), "timezone": "UTC",
-    }  # fmt: skip
-    return Subscription(**(values | changes))
+def subscription(
+    id: str = "sub_1", customer: str = "acme", catalog_version: int = 1, **changes: Any
+) -> Subscription:
+    segment = Segment(AT, "pro", catalog_version, Cadence.MONTH)
+    values: dict[str, Any] = {"anchor": Anchor.CALENDAR, "timezone": "UTC", "segments": (segment,)}
+    return Subscription(id, customer, **(values | changes))
 
 
 def invoice(id: str = "inv_1", **changes: Any) -> StoredInvoice:
@@ -202,9 +202,21 @@ def test_a_subscription_comes_back_exactly_and_a_later_put_replaces_it(books: Bo
     with_subscription(books)
     books.put_customer(NS, Customer("beta"), audit())
     books.put_subscription(NS, subscription("sub_0", "beta"), audit())
-    ended = subscription(status="ended", end=AT + 9, overrides={"tokens": {"unit": Decimal("0.1")}})
+    overrides = {"prices": {"tokens": {"unit": Decimal("0.1")}}}
+    later = Segment(AT + 5, "max", 1, Cadence.YEAR, True, {"boost": 2}, overrides, paused=True)
+    ended = subscription(segments=(*subscription().segments, later), end=AT + 9, revision=2)
     books.put_subscription(NS, ended, audit())
     assert books.subscriptions(NS) == [ended, subscription("sub_0", "beta")]
+
+
+def test_every_revision_of_a_subscription_is_kept_with_who_made_it(books: Books):
+    with_subscription(books)
+    ended = subscription(end=AT + 9, revision=2)
+    books.put_subscription(NS, ended, audit("subscription.cancel"))
+    found = books.subscription_revisions(NS, "sub_1")
+    assert [one.subscription for one in found] == [subscription(), ended]
+    assert {(one.at, one.actor) for one in found} == {(AT, "key_1")}
+    assert books.subscription_revisions(NS, "sub_2") == []
 
 
 @pytest.mark.parametrize("changes", [{"customer": "nobody"}, {"catalog_version": 7}])

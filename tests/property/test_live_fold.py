@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.property.effort import FULL, thorough
 
-from taximeter.customers import Customer, Subscription
+from taximeter.customers import Customer, Segment, Subscription
 from taximeter.events.envelope import Event
 from taximeter.instants import DAY
+from taximeter.live.account import Lane
 from taximeter.live.refold import FoldAccount, FoldSpec, refold
 from taximeter.live.snapshot import (
     FORMAT,
@@ -32,6 +34,7 @@ from taximeter.meters.counter import Counter
 from taximeter.meters.definition import Aggregation, Meter
 from taximeter.periods import Anchor, Cadence
 from taximeter.quantities import E12
+from taximeter.subscriptions.timeline import timeline_of
 
 JANUARY = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 effort = thorough if FULL else settings(thorough, max_examples=150)
@@ -88,15 +91,18 @@ class World(NamedTuple):
     def state(self, counters: tuple[Counter, ...] | None = None) -> LiveState:
         live = LiveState(self.counters if counters is None else counters)
         for customer in self.customers.values():
-            live.put_customer(*self.terms(customer))
+            live.put_customer(customer, self.lanes(customer.key))
         return live
 
-    def terms(self, customer: Customer) -> tuple[Customer, Subscription | None, Cadence | None]:
-        subscription = self.subscriptions.get(customer.key)
-        return customer, subscription, None if subscription is None else Cadence.MONTH
+    def lanes(self, key: str) -> tuple[Lane, ...]:
+        return tuple(
+            Lane(one.id, timeline_of(one))
+            for one in self.subscriptions.values()
+            if one.customer == key
+        )
 
     def facts(self, *keys: str) -> tuple[FoldAccount, ...]:
-        return tuple(FoldAccount(*self.terms(self.customers[key])) for key in keys)
+        return tuple(FoldAccount(self.customers[key], self.lanes(key)) for key in keys)
 
     def dump(self, live: LiveState) -> StateSnapshot:
         return dump_state(live, self.customers, {})
@@ -112,18 +118,29 @@ def canonical(dumped: StateSnapshot) -> bytes:
 
 
 @st.composite
+def subscribed(draw: st.DrawFn, name: str, customer: str, timezone: str) -> Subscription:
+    """With a trial and an end, or without."""
+    start, trial, end = sorted(JANUARY + draw(st.integers(0, 60)) * DAY for _ in range(3))
+    segment = Segment(start, "pro", 1, draw(st.sampled_from([Cadence.MONTH, Cadence.WEEK])))
+    segments = (segment,)
+    if start < trial < end and draw(st.booleans()):
+        segments = (replace(segment, trial=True), replace(segment, start=trial))
+    anchor = draw(st.sampled_from(Anchor))
+    return Subscription(
+        name, customer, anchor, timezone, segments, draw(st.sampled_from([None, end]))
+    )
+
+
+@st.composite
 def worlds(draw: st.DrawFn) -> World:
     customers = {
         "a": Customer("a", subjects=draw(st.sampled_from([(), ("a1",)])), timezone=draw(zones)),
         "b": Customer("b", subjects=draw(st.sampled_from([(), ("b1",)])), timezone=draw(zones)),
     }
     subscriptions = {
-        key: Subscription(
-            f"sub_{key}", key, "pro", 1, JANUARY + draw(st.integers(0, 60)) * DAY,
-            draw(st.sampled_from(Anchor)), customers[key].timezone,
-        )
-        for key in draw(st.sets(st.sampled_from(["a", "b"])))
-    }  # fmt: skip
+        name: draw(subscribed(name, name[0], customers[name[0]].timezone))
+        for name in draw(st.sets(st.sampled_from(["a", "a too", "b"])))
+    }
     return World(customers, subscriptions, draw(counter_sets))
 
 
@@ -182,9 +199,14 @@ def history(
     wanted = [one for one in happened if one.event.type in spec.event_types]
     layout = Layout(counters)
     kept = {key for key, birth in births.items() if live.births.get(key) == birth}
-    for customer, periods in refold(spec, wanted).items():
-        cells = {start: layout.load_cells(dumped) for start, dumped in periods.items()}
-        live.merge(customer, cells, layout, kept)
+    for customer, lanes in refold(spec, wanted).items():
+        live.merge(customer, loaded(layout, lanes), layout, kept)
+
+
+def loaded(layout: Layout, lanes: list[dict[int, Any]]) -> list[dict[int, Any]]:
+    return [
+        {start: layout.load_cells(dumped) for start, dumped in periods.items()} for periods in lanes
+    ]
 
 
 @effort
@@ -250,9 +272,8 @@ def test_a_snapshot_of_another_configuration_says_what_it_lacks(
         spec = FoldSpec("x", 0, cut, changed.counters, changed.facts(key))
         wanted = [one for one in past if one.event.type in spec.event_types]
         layout = live.layout
-        for customer, periods in refold(spec, wanted).items():
-            cells = {start: layout.load_cells(dumped) for start, dumped in periods.items()}
-            live.merge(customer, cells, layout, layout.slots)
+        for customer, lanes in refold(spec, wanted).items():
+            live.merge(customer, loaded(layout, lanes), layout, layout.slots)
     for subject in stale.given_up:
         count = sum(one.event.subject == subject for one in past)
         if count:

@@ -31,7 +31,9 @@ ALLOWED: dict[str, set[str]] = {
     "invoices": VALUES | {"catalog", "rating"},
     "notices": VALUES | {"catalog"},
     "gate": VALUES | {"ledger", "credits", "catalog"},
-    "live": VALUES | {"events", "meters", "credits", "catalog", "customers", "gate"},
+    "subscriptions": VALUES | {"catalog", "customers"},
+    "live": VALUES
+    | {"events", "meters", "credits", "catalog", "customers", "gate", "subscriptions"},
     "settings": VALUES,
 }
 ALLOWED["ports"] = set(ALLOWED) | {"live"}

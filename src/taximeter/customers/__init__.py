@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from taximeter.periods import Anchor
+from taximeter.periods import Anchor, Cadence
 
 
 class Customer(msgspec.Struct, frozen=True):
@@ -23,6 +23,7 @@ class Customer(msgspec.Struct, frozen=True):
         currency: ISO 4217, or None for the currency of its plan.
         timezone: IANA name; billing periods begin at its local midnight (K2).
         parent: Key of the customer it belongs to, or None.
+        pool: It shares the parent's allowances and, behind its own, the parent's credits.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Customer(msgspec.Struct, frozen=True):
     currency: str | None = None
     timezone: str = "UTC"
     parent: str | None = None
+    pool: bool = False
     metadata: dict[str, Any] = {}
     created_at: int = 0
 
@@ -40,28 +42,72 @@ class Customer(msgspec.Struct, frozen=True):
         return (self.key, *(s for s in self.subjects if s != self.key))
 
 
-class Subscription(msgspec.Struct, frozen=True):
+class Segment(msgspec.Struct, frozen=True):
     """
-    One customer on one version of a plan.
+    What a subscription is on from an instant until its next segment.
 
     Attributes:
+        start: Microseconds since the epoch.
         catalog_version: The catalogue version its plan was taken from.
+        cadence: Of the plan as it was taken: a running schedule never moves.
         pinned: Stay on exactly that version; otherwise newer versions apply, limits at the next
             request and prices with the next period.
-        start: Exact instant the first period begins.
-        end: Exact instant it ended or will end, exclusive; None while it runs.
+        addons: Add-on -> how many of it; at least 1.
+        overrides: What this customer has other than the plan: a document with `entitlements`,
+            `prices` and `grants`, as in a plan.
+        trial: Nothing is charged.
+        paused: Nothing may be used, and no fee is charged.
+    """
+
+    start: int
+    plan: str
+    catalog_version: int
+    cadence: Cadence
+    pinned: bool = False
+    addons: dict[str, int] = {}
+    overrides: dict[str, Any] = {}
+    trial: bool = False
+    paused: bool = False
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """
+    One customer on a plan, through everything that has been and will be changed about it.
+
+    What holds at an instant is a function of the subscription and the instant: a scheduled change
+    happens by itself, without a job that has to run.
+
+    Attributes:
+        anchor: Where billing periods begin (K3).
         timezone: The customer's zone when it began; kept, so that periods never move (K2).
+        segments: Ascending; the first begins with the subscription, neighbours differ.
+        end: Exact instant it ended or will end, exclusive; None while no end is known.
+        revision: Counts its changes, from 1.
     """
 
     id: str
     customer: str
-    plan: str
-    catalog_version: int
-    start: int
     anchor: Anchor
     timezone: str
-    pinned: bool = False
-    status: str = "active"
+    segments: tuple[Segment, ...]
     end: int | None = None
-    overrides: dict[str, Any] = {}
     created_at: int = 0
+    revision: int = 1
+
+    @property
+    def start(self) -> int:
+        """Exact instant the first period begins."""
+        return self.segments[0].start
+
+    def runs_at(self, at: int) -> bool:
+        """Whether it has begun and not ended; also true while it is paused."""
+        return self.start <= at and (self.end is None or at < self.end)
+
+    def segment_at(self, at: int) -> Segment:
+        """The segment an instant lies in, whatever the end; the first before the start."""
+        found = self.segments[0]
+        for segment in self.segments[1:]:
+            if segment.start > at:
+                break
+            found = segment
+        return found

@@ -7,26 +7,44 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from taximeter.customers import Subscription
+import msgspec
+
 from taximeter.live.gating import Hooks
-from taximeter.periods import Period, Schedule
+from taximeter.periods import Period
+from taximeter.subscriptions.timeline import Timeline
 
 Cells = list[Any]
 
 _shared: dict[int, int] = {}
 
 
-class Account:
+class Lane(msgspec.Struct, frozen=True):
     """
-    Live counters of one customer.
-
-    The period of the newest event seen is kept at hand: nearly every event belongs to it, so
-    finding its counters is two comparisons. Late events find theirs by the schedule.
+    Periods that a customer's usage is counted by.
 
     Attributes:
-        subscription: The one that is active, or None; periods are then calendar months.
-        end: Instant the subscription ends, exclusive; None while it runs. Events outside of
-            [schedule.start, end) are stored but belong to no period here.
+        subscription: Id of the subscription whose periods they are; "" for calendar months, by
+            which usage is counted while there is none.
+    """
+
+    subscription: str
+    timeline: Timeline
+
+
+class Account:
+    """
+    Live counters of one customer, by the periods of its subscription.
+
+    The period of the newest event seen is kept at hand: nearly every event belongs to it, so
+    finding its counters is two comparisons. Late events find theirs by the timeline.
+
+    A customer with several subscriptions has its usage counted by the periods of each: the further
+    ones are siblings, which hold counters and nothing else.
+
+    Attributes:
+        subscription: As of its lane.
+        schedule: The periods. Events outside of them are stored but counted nowhere here.
+        siblings: The lanes behind the first; () for nearly everybody.
         periods: Start of a period -> (its end, its counters).
         rebuilding: For each fold of history on its way, the keys of the counters it brings;
             exact only when empty.
@@ -41,7 +59,6 @@ class Account:
     __slots__ = (
         "cells",
         "customer",
-        "end",
         "hooks",
         "hooks_until",
         "period_end",
@@ -51,6 +68,7 @@ class Account:
         "rebuilding",
         "schedule",
         "seen",
+        "siblings",
         "subjects",
         "subscription",
         "watched",
@@ -59,15 +77,15 @@ class Account:
     def __init__(
         self,
         customer: str,
-        schedule: Schedule,
-        subscription: Subscription | None,
+        lane: Lane,
         subjects: tuple[str, ...] = (),
+        siblings: tuple[Account, ...] = (),
     ) -> None:
         self.customer = customer
         self.subjects = subjects
-        self.schedule = schedule
-        self.subscription = subscription
-        self.end = subscription.end if subscription is not None else None
+        self.subscription = lane.subscription
+        self.schedule = lane.timeline
+        self.siblings = siblings
         self.periods: dict[int, tuple[int, Cells]] = {}
         self.cells: Cells = []
         self.period_start = self.period_end = 0  # an empty period: no event falls into it
@@ -82,6 +100,11 @@ class Account:
         self.hooks = None
         self.hooks_until = self.plain_until = 0
 
+    @property
+    def lanes(self) -> tuple[Account, ...]:
+        """Itself and its siblings, in the order of `Standing.lanes`."""
+        return (self, *self.siblings)
+
     def cells_at(self, at: int, empty: Callable[[], Cells]) -> Cells | None:
         """
         The counters of the period that holds `at`, made by `empty` if it is a new one.
@@ -91,7 +114,7 @@ class Account:
         """
         if self.period_start <= at < self.period_end:
             return self.cells
-        if at < self.schedule.start or (self.end is not None and at >= self.end):
+        if not self.schedule.covers(at):
             return None
         period = self.schedule.containing(at)
         # Accounts of one period share its two numbers: a fold over many customers then touches
@@ -115,8 +138,26 @@ class Account:
 
     def relayout(self, convert: Callable[[Cells], Cells]) -> None:
         """Rewrite every period's counters, after the set of counters changed."""
+        for sibling in self.siblings:
+            sibling.relayout(convert)
         self.periods = {
             start: (end, convert(cells)) for start, (end, cells) in self.periods.items()
         }
         if self.period_start in self.periods:
             self.cells = self.periods[self.period_start][1]
+
+    def reschedule(self, timeline: Timeline) -> None:
+        """
+        Go by other periods, which hold all that was counted as it was counted: of those that have
+        counters only the end may differ.
+        """
+        self.schedule = timeline
+        self.periods = {
+            start: (timeline.containing(start).end, cells)
+            for start, (_, cells) in self.periods.items()
+            if timeline.covers(start)
+        }
+        if self.period_start in self.periods:
+            self.period_end, self.cells = self.periods[self.period_start]
+        else:
+            self.period_start = self.period_end = 0

@@ -12,19 +12,18 @@ from typing import Any
 
 import msgspec
 
-from taximeter.customers import Customer, Subscription
+from taximeter.customers import Customer
 from taximeter.events.envelope import Event
+from taximeter.live.account import Lane
 from taximeter.live.state import LiveState
 from taximeter.meters.counter import Counter
-from taximeter.periods import Cadence
 
 
 class FoldAccount(msgspec.Struct, frozen=True):
-    """A customer with what its billing periods depend on."""
+    """A customer with the periods its usage is counted by."""
 
     customer: Customer
-    subscription: Subscription | None
-    cadence: Cadence | None
+    lanes: tuple[Lane, ...] = ()
 
 
 class FoldSpec(msgspec.Struct, frozen=True):
@@ -45,20 +44,21 @@ class FoldSpec(msgspec.Struct, frozen=True):
         return tuple(sorted({counter.meter.event_type for counter in self.counters}))
 
 
-Folded = dict[str, dict[int, list[Any]]]
-"""Customer -> start of a period -> its cells as `Layout.dump_cells` gives them."""
+Folded = dict[str, list[dict[int, list[Any]]]]
+"""Customer -> for each lane: start of a period -> its cells as `Layout.dump_cells` gives them."""
 
 
 def refold(spec: FoldSpec, events: Iterable[tuple[Event, int]]) -> Folded:
     """Fold (event, instant) pairs; those of other customers or types are passed over."""
     state = LiveState(spec.counters)
     for account in spec.accounts:
-        state.put_customer(account.customer, account.subscription, account.cadence)
+        state.put_customer(account.customer, account.lanes)
     state.fold_stored(events)
     return {
-        customer: {
-            start: state.layout.dump_cells(cells) for start, (_, cells) in account.periods.items()
-        }
+        customer: [
+            {start: state.layout.dump_cells(cells) for start, (_, cells) in lane.periods.items()}
+            for lane in account.lanes
+        ]
         for customer, account in state.accounts.items()
-        if account.periods
+        if any(lane.periods for lane in account.lanes)
     }

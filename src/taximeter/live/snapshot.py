@@ -20,13 +20,13 @@ FORMAT = 2
 
 
 class AccountSnapshot(msgspec.Struct, frozen=True):
-    """`subjects` and `signature` are what the counters depend on beside the events; `periods` has
-    [start, end, dumped cells] in order. Without a signature they are not complete."""
+    """`subjects` and `signature` are what the counters depend on beside the events; `lanes` has for
+    each lane [start, end, dumped cells] in order. Without a signature they are not complete."""
 
     subjects: list[str]
     signature: str
     seen: bool
-    periods: list[tuple[int, int, list[Any]]]
+    lanes: list[list[tuple[int, int, list[Any]]]]
 
 
 class StateSnapshot(msgspec.Struct, frozen=True):
@@ -53,11 +53,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 def signature(account: Account) -> str:
     """Equal signatures: the same instants fall into the same periods of an account."""
-    subscription = account.subscription
-    facts = (
-        account.schedule,
-        None if subscription is None else (subscription.id, account.end),
-    )
+    facts = [(lane.subscription, lane.schedule) for lane in account.lanes]
     return msgspec.json.encode(facts).decode()
 
 
@@ -77,9 +73,12 @@ def dump_state(
             "" if account.rebuilding else signature(account),
             account.seen,
             [
-                (start, end, _dump_cells(layout, order, cells))
-                for start, (end, cells) in sorted(account.periods.items())
-                if any(cells[::2])
+                [
+                    (start, end, _dump_cells(layout, order, cells))
+                    for start, (end, cells) in sorted(lane.periods.items())
+                    if any(cells[::2])
+                ]
+                for lane in account.lanes
             ],
         )
         for key, account in sorted(state.accounts.items())
@@ -123,11 +122,12 @@ def load_state(state: LiveState, customers: dict[str, Customer], snapshot: State
             stale.customers.add(key)
             continue
         account.seen = saved.seen
-        for start, _, dumped in saved.periods:
-            cells = account.cells_at(start, state.layout.new_cells)
-            assert cells is not None, "the signature says the period is the account's"
-            loaded = layout.load_cells([dumped[place] for place in places])
-            cells[:] = moved(loaded, layout, state.layout)
+        for lane, periods in zip(account.lanes, saved.lanes, strict=True):
+            for start, _, dumped in periods:
+                cells = lane.cells_at(start, state.layout.new_cells)
+                assert cells is not None, "the signature says the period is the account's"
+                loaded = layout.load_cells([dumped[place] for place in places])
+                cells[:] = moved(loaded, layout, state.layout)
     state.unmatched = {
         subject: count
         for subject, count in snapshot.unmatched.items()

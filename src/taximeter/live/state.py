@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
-from taximeter.customers import Customer, Subscription
+from taximeter.customers import Customer
 from taximeter.events.envelope import Event
-from taximeter.gate.effects import Burn, DropBudget, Effect, SetBudget
+from taximeter.gate.effects import Burn, DropBudget, Effect, Reserve, SetBudget
 from taximeter.gate.state import GateState
-from taximeter.live.account import Account, Cells
+from taximeter.live.account import Account, Cells, Lane
 from taximeter.live.gating import Hooks
 from taximeter.meters.cells import Layout
 from taximeter.meters.counter import Counter, Group
-from taximeter.periods import Anchor, Cadence, Period, Schedule
+from taximeter.periods import Period
+from taximeter.subscriptions.timeline import calendar_months
 
 History = dict[int, Cells]
 """Counters by the start of their period, in some layout."""
@@ -71,17 +72,16 @@ class LiveState:
             account.forget_hooks()
         return added
 
-    def put_customer(
-        self, customer: Customer, subscription: Subscription | None, cadence: Cadence | None
-    ) -> Account:
+    def put_customer(self, customer: Customer, lanes: Sequence[Lane] = ()) -> Account:
         """
         Give a customer a fresh, empty account; events folded from now on are counted in it.
 
         Args:
-            subscription: The active one, or None; `cadence` is that of its plan.
+            lanes: The periods of each of its subscriptions; calendar months if there are none.
         """
-        schedule = schedule_of(customer, subscription, cadence)
-        account = Account(customer.key, schedule, subscription, customer.all_subjects)
+        first, *others = lanes or (Lane("", calendar_months(customer.timezone)),)
+        siblings = tuple(Account(customer.key, lane) for lane in others)
+        account = Account(customer.key, first, customer.all_subjects, siblings)
         old = self.accounts.get(customer.key)
         self.accounts[customer.key] = account
         if old is not None:
@@ -127,9 +127,16 @@ class LiveState:
             cells: Cells | None = account.cells
         else:
             cells = account.cells_at(at, self.layout.new_cells)
-        if cells is None:
+        counted = cells is not None
+        if cells is not None:
+            self.layout.programs[event.type].add(cells, values, at, event.id)
+        for sibling in account.siblings:
+            cells = sibling.cells_at(at, self.layout.new_cells)
+            if cells is not None:
+                self.layout.programs[event.type].add(cells, values, at, event.id)
+                counted = True
+        if not counted:
             return ()
-        self.layout.programs[event.type].add(cells, values, at, event.id)
         if now is None or now < account.plain_until:
             return ()
         return self._run_hooks(account, event, at, values, now, seq)
@@ -156,7 +163,7 @@ class LiveState:
             assert self.hooks_of is not None, "a state that only counts has no hooks"
             account.hooks = self.hooks_of(account, now)
             account.hooks_until = account.hooks.until
-            plain = not account.hooks.by_type and not account.watched
+            plain = not (account.hooks.by_type or account.watched or account.siblings)
             account.plain_until = account.hooks_until if plain else 0
         return account.hooks
 
@@ -172,7 +179,9 @@ class LiveState:
             self.gate.apply(effect, at, seq)
             account = self.accounts.get(effect.customer)
             if account is not None:
-                if isinstance(effect, SetBudget | DropBudget):
+                if isinstance(effect, SetBudget | DropBudget) or (
+                    isinstance(effect, Reserve) and effect.lease
+                ):
                     account.forget_hooks()
                 if account.watched:
                     self.touched.add(account)
@@ -189,22 +198,26 @@ class LiveState:
             values = program.measure_stored(event) if program is not None else None
             self.fold(event, at, values, now)
 
-    def merge(self, customer: str, history: History, layout: Layout, kept: Container[str]) -> None:
+    def merge(
+        self, customer: str, lanes: Sequence[History], layout: Layout, kept: Container[str]
+    ) -> None:
         """
         Add history that was counted elsewhere in another layout.
 
         Aggregates are mergeable (K12), so it does not matter that newer events came first.
 
         Args:
+            lanes: History for each lane of the account.
             kept: Keys of the counters to add; others of the layout are passed over.
         """
         account = self.accounts[customer]
-        account.seen = account.seen or bool(history)
-        for start, cells in history.items():
-            ours = account.cells_at(start, self.layout.new_cells)
-            if ours is not None:
-                theirs = moved(cells, layout, self.layout, kept)
-                ours[:] = self.layout.merge_cells(ours, theirs)
+        account.seen = account.seen or any(lanes)
+        for lane, history in zip(account.lanes, lanes, strict=True):
+            for start, cells in history.items():
+                ours = lane.cells_at(start, self.layout.new_cells)
+                if ours is not None:
+                    theirs = moved(cells, layout, self.layout, kept)
+                    ours[:] = self.layout.merge_cells(ours, theirs)
 
     # --- answers ---
 
@@ -231,12 +244,3 @@ def moved(cells: Cells, old: Layout, new: Layout, kept: Container[str] | None = 
         if source is not None and (kept is None or key in kept):
             result[2 * slot : 2 * slot + 2] = cells[2 * source : 2 * source + 2]
     return result
-
-
-def schedule_of(
-    customer: Customer, subscription: Subscription | None, cadence: Cadence | None
-) -> Schedule:
-    """The billing periods of a customer: its subscription's, else calendar months."""
-    if subscription is None or cadence is None:
-        return Schedule(0, Cadence.MONTH, Anchor.CALENDAR, customer.timezone)
-    return Schedule(subscription.start, cadence, subscription.anchor, subscription.timezone)

@@ -19,12 +19,12 @@ from taximeter.invoices.build import Terms, Usage, build_invoice
 from taximeter.invoices.document import canonical_bytes, parse_invoice
 from taximeter.invoices.invoice import Invoice, Status
 from taximeter.live.account import Account
-from taximeter.live.state import schedule_of
-from taximeter.periods import Period, Schedule
+from taximeter.periods import Period
 from taximeter.ports import LineScope, StoredInvoice
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.customers import new_id
-from taximeter.services.tenant import PlanVersion, Tenant, usage_prices
+from taximeter.services.tenant import Tenant, usage_prices
+from taximeter.subscriptions.terms import Part
 
 SCOPES_PER_RECOUNT = 20_000
 
@@ -37,7 +37,7 @@ class Due(msgspec.Struct, frozen=True):
 
     customer: Customer
     subscription: Subscription
-    plan: PlanVersion
+    plan: Part
     metering: int
     period: Period
     whole: Period
@@ -58,13 +58,13 @@ async def preview(core: Core, tenant: Tenant, customer: str, at: int | None) -> 
         NotFound: No such customer, or no subscription that was running then.
     """
     require_customer(tenant, customer)
-    subscription = tenant.active.get(customer)
     now = core.clock.now()
     instant = now if at is None else at
-    if subscription is None or instant < subscription.start:
+    subscription = tenant.running(customer, instant)
+    if subscription is None:
         raise NotFound("not_found", f"Customer {customer!r} has no subscription at that instant.")
     account = tenant.live.accounts[customer]
-    due = _due(tenant, subscription, account.schedule, account.schedule.index(instant))
+    due = _due(tenant, subscription, tenant.timeline(subscription).index(instant))
     if at is None and not account.rebuilding:
         usage = list(_live_usage(tenant, account, due))
         return _build(due, "preview", usage, due.period, core.sequencer.position)
@@ -77,8 +77,8 @@ async def preview(core: Core, tenant: Tenant, customer: str, at: int | None) -> 
 
 
 def _live_usage(tenant: Tenant, account: Account, due: Due) -> Iterable[Usage]:
-    for price in usage_prices(due.plan.plan):
-        counter = tenant.billed_counter(due.plan, price, due.metering)
+    for price in usage_prices(due.plan.prices.values()):
+        counter = tenant.billed_counter(due.plan.version, price, due.metering)
         if price.group_by:
             groups = tenant.live.usage_by_group(account, counter, due.period)
             for group, (events, value_pico) in groups.items():
@@ -88,15 +88,17 @@ def _live_usage(tenant: Tenant, account: Account, due: Due) -> Iterable[Usage]:
             yield Usage(price.key, (), value_pico, events, None)
 
 
-def _due(tenant: Tenant, subscription: Subscription, schedule: Schedule, index: int) -> Due:
-    period = schedule.nth(index)
+def _due(tenant: Tenant, subscription: Subscription, index: int) -> Due:
+    timeline = tenant.timeline(subscription)
+    period = timeline.nth(index)
+    segment = subscription.segment_at(period.start)
     return Due(
         tenant.customers[subscription.customer],
         subscription,
-        tenant.billed_plan(subscription, period.start),
-        tenant.metering_version(subscription),
+        tenant.plans.billed(segment, period.start).parts[0],
+        tenant.metering_version(segment),
         period,
-        schedule.whole(index),
+        timeline.whole(index),
     )
 
 
@@ -162,12 +164,10 @@ async def _find_due(core: Core, tenant: Tenant, as_of: int) -> list[Due]:
     billed = await core.books.run(core.books.books.billed_periods, tenant.name)
     dues: list[Due] = []
     for subscription in list(tenant.subscriptions.values()):
-        schedule = schedule_of(
-            tenant.customers[subscription.customer], subscription, tenant.cadence(subscription)
-        )
-        for index in range(schedule.ended_by(as_of)):
-            if (subscription.id, schedule.nth(index).start) not in billed:
-                dues.append(_due(tenant, subscription, schedule, index))
+        timeline = tenant.timeline(subscription)
+        for index in range(timeline.ended_by(as_of)):
+            if (subscription.id, timeline.nth(index).start) not in billed:
+                dues.append(_due(tenant, subscription, index))
         await asyncio.sleep(0)  # thousands of schedules take a while, and checks do not wait
     return sorted(dues, key=lambda due: (due.period.end, due.customer.key, due.subscription.id))
 
@@ -177,7 +177,7 @@ def _batches(dues: list[Due]) -> Iterable[list[Due]]:
     scopes = 0
     for due in dues:
         batch.append(due)
-        scopes += len(usage_prices(due.plan.plan))
+        scopes += len(usage_prices(due.plan.prices.values()))
         if scopes >= SCOPES_PER_RECOUNT:
             yield batch
             batch, scopes = [], 0
@@ -192,7 +192,7 @@ async def _recount(
     scopes: list[LineScope] = []
     owners: list[tuple[int, UsagePrice]] = []
     for place, due in enumerate(dues):
-        for price in usage_prices(due.plan.plan):
+        for price in usage_prices(due.plan.prices.values()):
             owners.append((place, price))
             scopes.append(_scope(tenant, due, price, cut or due.period, upto))
     usages: list[list[Usage]] = [[] for _ in dues]
@@ -209,7 +209,7 @@ async def _recount(
 def _scope(tenant: Tenant, due: Due, price: UsagePrice, period: Period, upto: int) -> LineScope:
     return LineScope(
         namespace=tenant.name,
-        meter=tenant.billed_counter(due.plan, price, due.metering).meter,
+        meter=tenant.billed_counter(due.plan.version, price, due.metering).meter,
         subjects=due.customer.all_subjects,
         period=period,
         upto=upto,

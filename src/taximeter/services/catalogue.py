@@ -70,10 +70,10 @@ async def _publish(
     core: Core, tenant: Tenant, catalog: Catalog, actor: str, *, dry_run: bool = False
 ) -> Published:
     changes = diff(tenant.catalog, catalog)
-    _keep_what_is_used(tenant, catalog)
+    now = core.clock.now()
+    _keep_what_is_used(tenant, catalog, now)
     if not changes or dry_run:
         return Published(tenant.version, changes)
-    now = core.clock.now()
     version = tenant.version + 1
     await core.books.run(
         core.books.books.add_catalog_version,
@@ -101,9 +101,9 @@ async def count_as_wanted(core: Core, tenant: Tenant, reason: str) -> bool:
     return not done
 
 
-def _keep_what_is_used(tenant: Tenant, catalog: Catalog) -> None:
+def _keep_what_is_used(tenant: Tenant, catalog: Catalog, now: int) -> None:
     """A running subscription's plan stays in the catalogue, so that its limits can be looked up."""
-    lost = sorted({s.plan for s in tenant.active.values()} - catalog.plans.keys())
+    lost = sorted(_plans_in_use(tenant, now) - catalog.plans.keys())
     if lost:
         raise Rejected(
             "catalog_invalid",
@@ -111,3 +111,14 @@ def _keep_what_is_used(tenant: Tenant, catalog: Catalog) -> None:
                 f"plans.{plan}: has active subscriptions and cannot be removed" for plan in lost
             ),
         )
+
+
+def _plans_in_use(tenant: Tenant, now: int) -> set[str]:
+    """Of subscriptions that run or will, now and after every change that is planned."""
+    return {
+        segment.plan
+        for subscription in tenant.subscriptions.values()
+        if subscription.end is None or subscription.end > now
+        for segment in subscription.segments
+        if segment.start > now or segment is subscription.segment_at(now)
+    }

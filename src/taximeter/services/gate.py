@@ -71,13 +71,12 @@ def _decide_exactly(
 def _decide(
     tenant: Tenant, account: Account, feature: Feature, amount_pico: int, now: int
 ) -> Decision:
-    subscription = account.subscription
-    if subscription is None or subscription.status != "active":
+    standing = tenant.standing(account, now)
+    if standing.status == "none":
         return gate.no_subscription(account.customer)
-    cells = account.cells_at(now, tenant.live.layout.new_cells)
-    if cells is None:
-        return gate.no_subscription(account.customer)
-    entitlement = tenant.current_plan(subscription).plan.entitlements.get(feature.key)
+    if standing.status == "paused":
+        return gate.paused(account.customer)
+    entitlement = standing.entitlements.get(feature.key)
     if entitlement is None:
         return gate.not_entitled(feature.key)
     if not isinstance(entitlement, MeteredEntitlement):
@@ -85,12 +84,15 @@ def _decide(
     counter = tenant.feature_counters.get(feature.key)
     if counter is None:
         return gate.not_entitled(feature.key)
+    lane = account.lanes[standing.lanes[feature.key]]
+    cells = lane.cells_at(now, tenant.live.layout.new_cells)
+    assert cells is not None, "a lane that measures has a period"
     used_pico = tenant.live.layout.cell_value(cells, tenant.live.layout.slots[counter])[1]
     main = entitlement.main
     reading = Reading(
         None if main is None else main.limit_pico,
         used_pico,
-        resets_at=_period_at(account, now).end,
+        resets_at=_period_at(lane, now).end,
         enforcement=Enforcement.HARD if main is None else main.enforcement,
     )
     return gate.decide(feature.key, (reading,), amount_pico)

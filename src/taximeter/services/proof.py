@@ -12,7 +12,6 @@ from taximeter.catalog.prices import Flat, Price
 from taximeter.errors import NotFound
 from taximeter.invoices.document import canonical_bytes, parse_invoice
 from taximeter.invoices.invoice import Invoice, Kind, Line, Status
-from taximeter.live.state import schedule_of
 from taximeter.meters.compile import compile_counters
 from taximeter.meters.counter import Counter
 from taximeter.money import format_minor, round_minor
@@ -21,7 +20,8 @@ from taximeter.quantities import format_quantity
 from taximeter.rating import prorate_days, rate_line
 from taximeter.services.billing import find_invoice
 from taximeter.services.core import Core
-from taximeter.services.tenant import PlanVersion, Tenant
+from taximeter.services.tenant import Tenant
+from taximeter.subscriptions.terms import PlanVersion
 
 
 def find_line(invoice: Invoice, line_id: str) -> Line:
@@ -35,7 +35,7 @@ def _cited(tenant: Tenant, line: Line) -> tuple[PlanVersion, Price]:
     """The price a line cites, such as "pro/tokens@3", and the plan it is of."""
     reference, _, version = line.price.rpartition("@")
     plan_key, _, price_key = reference.partition("/")
-    plan = tenant.plan_version(plan_key, int(version))
+    plan = tenant.plans.plan(plan_key, int(version))
     assert plan is not None, "catalogue versions are never deleted"
     return plan, plan.plan.prices[price_key]
 
@@ -49,7 +49,7 @@ def line_scope(
     assert not isinstance(price, Flat), "a usage line has a usage price"
     scope = LineScope(
         namespace=tenant.name,
-        meter=tenant.billed_counter(plan, price, invoice.metering_version).meter,
+        meter=tenant.billed_counter(plan.version, price, invoice.metering_version).meter,
         subjects=invoice.subjects,
         period=line.period,
         upto=int(line.lineage.position.partition(":")[2]),
@@ -172,10 +172,8 @@ def _verify_flat(tenant: Tenant, invoice: Invoice, line: Line) -> dict[str, Any]
     _, price = _cited(tenant, line)
     assert isinstance(price, Flat), "only flat fees are no usage"
     subscription = tenant.subscriptions[invoice.subscription]
-    schedule = schedule_of(
-        tenant.customers[invoice.customer], subscription, tenant.cadence(subscription)
-    )
-    whole = schedule.whole(schedule.index(line.period.start))
+    timeline = tenant.timeline(subscription)
+    whole = timeline.whole(timeline.index(line.period.start))
     share = prorate_days(line.period, whole, subscription.timezone).share
     amount_minor = round_minor(price.amount * share, invoice.currency)
     billed = _Facts(0, None, "1", format_minor(line.amount_minor, invoice.currency))

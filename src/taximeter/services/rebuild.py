@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ import msgspec
 
 from taximeter.errors import Unavailable
 from taximeter.instants import format_instant
-from taximeter.live.account import Account
+from taximeter.live.account import Account, Lane
 from taximeter.live.refold import FoldAccount, Folded, FoldSpec
 from taximeter.meters.cells import Layout
 from taximeter.meters.counter import Counter
@@ -92,6 +92,14 @@ def mark_history(
     return begin_rebuild(core, tenant, customers, added)
 
 
+def mark(core: Core, tenant: Tenant, key: str, has_history: bool) -> Rebuild | None:
+    """Mark a fresh account that had counted something before, or would have."""
+    tenant.live.accounts[key].seen = has_history
+    if not has_history:
+        return None
+    return begin_rebuild(core, tenant, [key], tenant.live.layout.counters)
+
+
 async def rebuild(core: Core, tenant: Tenant, missing: Rebuild, reason: str) -> None:
     """
     Fold events 1 to `missing.upto` into these counters of these customers.
@@ -131,6 +139,14 @@ async def rebuild(core: Core, tenant: Tenant, missing: Rebuild, reason: str) -> 
     core.changed.set()
 
 
+async def fill(core: Core, tenant: Tenant, missing: Rebuild | None, reason: str) -> None:
+    """Bring the history that a fresh account lacks, if it lacks any."""
+    if missing is None:
+        core.changed.set()
+    else:
+        await rebuild(core, tenant, missing, reason)
+
+
 async def _ask(question: Callable[[], Awaitable[T]]) -> T:
     """The store is asked until it answers: without its history the counters would stay wrong."""
     while True:
@@ -147,9 +163,12 @@ def _merge(tenant: Tenant, missing: Rebuild, folded: Folded) -> None:
     layout = Layout(missing.counters)
     births = tenant.live.births
     kept = {key for key, birth in missing.births.items() if births.get(key) == birth}
-    for customer, periods in folded.items():
+    for customer, lanes in folded.items():
         if tenant.live.accounts.get(customer) is missing.accounts[customer]:
-            history = {start: layout.load_cells(dumped) for start, dumped in periods.items()}
+            history = [
+                {start: layout.load_cells(dumped) for start, dumped in periods.items()}
+                for periods in lanes
+            ]
             tenant.live.merge(customer, history, layout, kept)
 
 
@@ -177,13 +196,11 @@ async def recount_subjects(
             live.unmatched[subject] = live.unmatched.get(subject, 0) + counts[subject]
 
 
-def _facts(tenant: Tenant, customers: Iterable[str]) -> tuple[FoldAccount, ...]:
-    active = {key: tenant.active.get(key) for key in customers}
+def _facts(tenant: Tenant, accounts: Mapping[str, Account]) -> tuple[FoldAccount, ...]:
     return tuple(
         FoldAccount(
             tenant.customers[key],
-            subscription,
-            None if subscription is None else tenant.cadence(subscription),
+            tuple(Lane(lane.subscription, lane.schedule) for lane in account.lanes),
         )
-        for key, subscription in active.items()
+        for key, account in accounts.items()
     )

@@ -8,45 +8,26 @@ the one sequencing thread, so a reader never sees half a change.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from taximeter.catalog.counters import counters_of
-from taximeter.catalog.document import Catalog, Plan
-from taximeter.catalog.prices import Flat, UsagePrice
-from taximeter.customers import Customer, Subscription
+from taximeter.catalog.document import Catalog
+from taximeter.catalog.prices import Flat, Price, UsagePrice
+from taximeter.catalog.scopes import scope_path
+from taximeter.customers import Customer, Segment, Subscription
 from taximeter.events.acceptance import AcceptanceWindow
 from taximeter.events.envelope import Rejection
 from taximeter.events.identity import namespace_seed
-from taximeter.live.account import Account
+from taximeter.live.account import Account, Lane
 from taximeter.live.state import LiveState
 from taximeter.meters.counter import Counter
-from taximeter.periods import Cadence
 from taximeter.services.hooks import make_hooks
 from taximeter.services.telemetry import RateMeter, VerdictCounts
-
-
-class PlanVersion(msgspec.Struct, frozen=True):
-    """
-    A plan as one catalogue version has it.
-
-    Attributes:
-        version: The catalogue version in which the plan last changed; what invoices cite.
-    """
-
-    plan: Plan
-    version: int
-    created_at: int
-
-
-class Terms(NamedTuple):
-    """What two subscriptions must share to be on the same plan for ever."""
-
-    plan: str
-    catalog_version: int
-    pinned: bool
+from taximeter.subscriptions.standing import Standing, standing_of
+from taximeter.subscriptions.terms import PlanBook, pricing_of
+from taximeter.subscriptions.timeline import Timeline, timeline_of
 
 
 class Tenant:
@@ -54,7 +35,8 @@ class Tenant:
     Attributes:
         seed: Secret of this namespace for its event identities.
         catalogs: Catalogue version -> document; versions count from 1.
-        subscriptions: By id; `active` holds the running one of each customer.
+        plans: Every version of every plan and add-on.
+        subscriptions: By id, also those that have ended.
         counts: Items received and their verdicts, ever.
         feature_counters: Metered feature -> key of the counter the gate reads for it.
         recent: The last requests with events, for people who begin to watch.
@@ -68,9 +50,9 @@ class Tenant:
         self.window = window
         self.catalogs: dict[int, Catalog] = {}
         self.created_at: dict[int, int] = {}
+        self.plans = PlanBook()
         self.customers: dict[str, Customer] = {}
         self.subscriptions: dict[str, Subscription] = {}
-        self.active: dict[str, Subscription] = {}
         self.live = LiveState()
         self.live.hooks_of = partial(make_hooks, self)
         self.counts = VerdictCounts()
@@ -78,9 +60,10 @@ class Tenant:
         self.rejections: deque[Rejection] = deque(maxlen=50)
         self.rate = RateMeter()
         self.feature_counters: dict[str, str] = {}
-        self._plans: dict[str, list[PlanVersion]] = {}
-        self._current_plans: dict[Terms, PlanVersion] = {}
-        self._terms: set[Terms] = set()
+        self._of_customer: dict[str, tuple[Subscription, ...]] = {}
+        self._timelines: dict[str, Timeline] = {}
+        self._standings: dict[str, Standing] = {}
+        self._pricings: dict[Hashable, Segment] = {}
 
     # --- catalogue ---
 
@@ -97,88 +80,53 @@ class Tenant:
         """Publish a version; `live.set_counters(wanted_counters())` makes the live state follow."""
         self.catalogs[version] = catalog
         self.created_at[version] = created_at
-        for key, plan in catalog.plans.items():
-            known = self._plans.setdefault(key, [])
-            if not known or known[-1].plan != plan:
-                known.append(PlanVersion(plan, version, created_at))
-        self._current_plans.clear()
+        self.plans.add_catalog(version, catalog, created_at)
         self.feature_counters = {
             key: Counter(catalog.meters[feature.meter]).key
             for key, feature in catalog.features.items()
             if feature.meter is not None
         }
+        self._standings.clear()
 
-    def plan_version(self, key: str, catalog_version: int) -> PlanVersion | None:
-        """The plan as that catalogue version has it."""
-        if key not in self.catalogs.get(catalog_version, Catalog()).plans:
-            return None
-        known = [p for p in self._plans.get(key, ()) if p.version <= catalog_version]
-        return known[-1] if known else None
+    def metering_version(self, segment: Segment) -> int:
+        """
+        The catalogue version whose meters count for a segment: the pinned one, else the newest.
+        Unlike a price, a meter that is corrected is corrected for all its history.
+        """
+        return segment.catalog_version if segment.pinned else self.version
 
-    def subscribed_plan(self, subscription: Subscription) -> PlanVersion:
-        """The plan as it was subscribed to."""
-        plan = self.plan_version(subscription.plan, subscription.catalog_version)
-        assert plan is not None, "a subscription's plan exists in its catalogue version"
-        return plan
+    def billed_counter(self, plan_version: int, price: UsagePrice, metering: int) -> Counter:
+        """
+        What a price bills, with the meters of one catalogue version.
 
-    def current_plan(self, subscription: Subscription) -> PlanVersion:
+        Args:
+            plan_version: The catalogue version the price is of.
         """
-        The plan that decides what a subscriber may do now: the pinned version if one was asked
-        for, else the newest, so that a raised limit counts for the very next request.
-        """
-        terms = Terms(subscription.plan, subscription.catalog_version, subscription.pinned)
-        found = self._current_plans.get(terms)
-        if found is None:
-            found = self.subscribed_plan(subscription)
-            if not subscription.pinned:
-                found = max(found, self._plans[subscription.plan][-1], key=lambda p: p.version)
-            self._current_plans[terms] = found
-        return found
-
-    def billed_plan(self, subscription: Subscription, period_start: int) -> PlanVersion:
-        """
-        The plan one period is rated by: the newest published when the period began, but never one
-        from before the subscription. A price change so takes effect with the next period.
-        """
-        subscribed = self.subscribed_plan(subscription)
-        if subscription.pinned:
-            return subscribed
-        later = [
-            p
-            for p in self._plans[subscription.plan]
-            if p.version > subscribed.version and p.created_at <= period_start
-        ]
-        return later[-1] if later else subscribed
-
-    def metering_version(self, subscription: Subscription) -> int:
-        """
-        The catalogue version whose meters count for a subscription: the pinned one, else the
-        newest. Unlike a price, a meter that is corrected is corrected for all its history.
-        """
-        return subscription.catalog_version if subscription.pinned else self.version
-
-    def billed_counter(self, plan: PlanVersion, price: UsagePrice, metering: int) -> Counter:
-        """What a price of a plan bills, with the meters of one catalogue version."""
         meter = self.catalogs[metering].meters.get(price.meter)
         if meter is None or not meter.dimensions.keys() >= set(price.group_by):
             # It has been removed, or lost what this older price groups by.
-            meter = self.catalogs[plan.version].meters[price.meter]
+            meter = self.catalogs[plan_version].meters[price.meter]
         return Counter(meter, price.filter, price.group_by)
 
     def wanted_counters(self) -> list[Counter]:
         """Every counter the gate or a running fare may ask for."""
         wanted = {counter.key: counter for counter in counters_of(self.catalog)}
-        for terms, subscription in {
-            Terms(s.plan, s.catalog_version, s.pinned): s for s in self.active.values()
-        }.items():
-            metering = self.metering_version(subscription)
-            first = self.subscribed_plan(subscription).version
-            for plan in self._plans[terms.plan]:
-                if plan.version == first or (plan.version > first and not terms.pinned):
-                    for price in usage_prices(plan.plan):
-                        counter = self.billed_counter(plan, price, metering)
-                        wanted.setdefault(counter.key, counter)
+        for counter in self._billed_counters():
+            wanted.setdefault(counter.key, counter)
         return list(wanted.values())
+
+    def _billed_counters(self) -> Iterable[Counter]:
+        self._pricings = {
+            pricing_of(segment): segment
+            for customer in self._of_customer
+            for subscription in _unsettled(self.of_customer(customer))
+            for segment in subscription.segments
+        }
+        for segment in self._pricings.values():
+            metering = self.metering_version(segment)
+            for part in self.plans.possible_parts(segment):
+                for price in usage_prices(part.prices.values()):
+                    yield self.billed_counter(part.version, price, metering)
 
     # --- customers and subscriptions ---
 
@@ -189,34 +137,94 @@ class Tenant:
 
     def put_subscription(self, subscription: Subscription) -> bool:
         """
+        Add or replace one, without touching what is counted (see `reset_account`).
+
         Returns:
-            Whether these are the first of their terms, so that other counters may be wanted.
+            Whether it is priced like no other, so that other counters may be wanted.
         """
         self.subscriptions[subscription.id] = subscription
-        terms = Terms(subscription.plan, subscription.catalog_version, subscription.pinned)
-        first = terms not in self._terms
-        self._terms.add(terms)
-        if subscription.status == "active":
-            self.active[subscription.customer] = subscription
-        elif self.active.get(subscription.customer, subscription).id == subscription.id:
-            self.active.pop(subscription.customer, None)
-        return first
+        self._timelines[subscription.id] = timeline_of(subscription)
+        others = [s for s in self.of_customer(subscription.customer) if s.id != subscription.id]
+        self._of_customer[subscription.customer] = tuple(
+            sorted((*others, subscription), key=lambda s: (s.start, s.created_at, s.id))
+        )
+        self._standings.pop(subscription.customer, None)
+        return not self._pricings.keys() >= {pricing_of(s) for s in subscription.segments}
+
+    def of_customer(self, customer: str) -> tuple[Subscription, ...]:
+        """All subscriptions a customer has or had, the one that began first first."""
+        return self._of_customer.get(customer, ())
+
+    def running(self, customer: str, now: int) -> Subscription | None:
+        """The main subscription: of those that run at an instant, the one that began first."""
+        return next((s for s in self.of_customer(customer) if s.runs_at(now)), None)
+
+    def running_subscriptions(self, now: int) -> int:
+        """How many run at an instant."""
+        return sum(one.runs_at(now) for one in self.subscriptions.values())
+
+    def timeline(self, subscription: Subscription) -> Timeline:
+        """Its billing periods."""
+        return self._timelines[subscription.id]
 
     def reset_account(self, key: str) -> Account:
-        """An empty account with the schedule its customer has now."""
-        subscription = self.active.get(key)
-        cadence = None if subscription is None else self.cadence(subscription)
-        return self.live.put_customer(self.customers[key], subscription, cadence)
+        """An empty account with the periods its customer has now."""
+        self._standings.pop(key, None)
+        return self.live.put_customer(self.customers[key], self.lanes(key))
 
-    def cadence(self, subscription: Subscription) -> Cadence:
-        """That of the plan as it was subscribed to: a running schedule never moves."""
-        return self.subscribed_plan(subscription).plan.cadence
+    def lanes(self, customer: str) -> tuple[Lane, ...]:
+        """What a customer's usage is counted by: the periods of each subscription that matters."""
+        return tuple(
+            Lane(one.id, self.timeline(one)) for one in _unsettled(self.of_customer(customer))
+        )
+
+    def standing(self, account: Account, now: int) -> Standing:
+        """What the customer's subscriptions say at an instant; remembered while that is so."""
+        known = self._standings.get(account.customer)
+        if known is None or not known.since <= now < known.until:
+            lanes = [
+                (self.subscriptions[lane.subscription], lane.schedule)
+                for lane in account.lanes
+                if lane.subscription
+            ]
+            known = self._standings[account.customer] = standing_of(lanes, self.plans, now)
+        return known
+
+    def scope_path(self, level: str) -> str:
+        """Where an event names its value of a level below the customer."""
+        return scope_path(self.catalog.scopes, level)
+
+    def pool_of(self, customer: str) -> tuple[Account, ...]:
+        """The parents it pools with, nearest first."""
+        found: list[Account] = []
+        one = self.customers[customer]
+        while one.pool and one.parent is not None:
+            found.append(self.live.accounts[one.parent])
+            one = self.customers[one.parent]
+        return tuple(found)
+
+    def forget_hooks(self, customer: str) -> None:
+        """After what a customer is entitled to has changed: its own and those of who pools."""
+        for key, one in self.customers.items():
+            if key == customer or (one.pool and one.parent is not None):
+                account = self.live.accounts.get(key)
+                if account is not None:
+                    account.forget_hooks()
 
     def account(self, customer: str) -> Account | None:
         """By customer key, or by a subject it claims."""
         return self.live.accounts.get(customer) or self.live.by_subject.get(customer)
 
 
-def usage_prices(plan: Plan) -> list[UsagePrice]:
-    """The prices of a plan that bill what a meter counted."""
-    return [price for price in plan.prices.values() if not isinstance(price, Flat)]
+def usage_prices(prices: Iterable[Price]) -> list[UsagePrice]:
+    """The prices that bill what a meter counted."""
+    return [price for price in prices if not isinstance(price, Flat)]
+
+
+def _unsettled(subscriptions: tuple[Subscription, ...]) -> list[Subscription]:
+    """
+    Without those that had ended when another was made: nothing can be used by them any more, and
+    what they bill is counted from the events.
+    """
+    newest = max((one.created_at for one in subscriptions), default=0)
+    return [one for one in subscriptions if one.end is None or one.end > newest]

@@ -21,6 +21,7 @@ from taximeter.ports import (
     DeadLetter,
     StoredInvoice,
     StoredReply,
+    SubscriptionRevision,
 )
 
 _encoder = msgspec.json.Encoder(decimal_format="number", order="deterministic")
@@ -50,6 +51,11 @@ def to_customer(document: str) -> Customer:
 
 def to_subscription(document: str) -> Subscription:
     return _subscriptions.decode(document)
+
+
+def to_revision(row: tuple[Any, ...]) -> SubscriptionRevision:
+    at, actor, detail, document = row
+    return SubscriptionRevision(at, actor, _objects.decode(detail), to_subscription(document))
 
 
 def to_key(row: tuple[Any, ...]) -> ApiKey:

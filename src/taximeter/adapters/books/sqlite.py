@@ -26,6 +26,7 @@ from taximeter.ports import (
     DeadLetter,
     StoredInvoice,
     StoredReply,
+    SubscriptionRevision,
 )
 
 
@@ -135,7 +136,10 @@ class SqliteBooks(NoticeTable):
     ) -> None:
         with self._connection.write() as sqlite:
             _require(sqlite, "customers", "key", namespace, subscription.customer)
-            _require(sqlite, "catalog_versions", "version", namespace, subscription.catalog_version)
+            versions = sorted({segment.catalog_version for segment in subscription.segments})
+            for version in versions:
+                _require(sqlite, "catalog_versions", "version", namespace, version)
+            document = rows.to_json(subscription)
             stored = sqlite.execute(
                 "INSERT INTO subscriptions (namespace, id, customer, catalog_version, document) "
                 "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
@@ -145,12 +149,23 @@ class SqliteBooks(NoticeTable):
                     namespace,
                     subscription.id,
                     subscription.customer,
-                    subscription.catalog_version,
-                    rows.to_json(subscription),
+                    versions[-1],
+                    document,
                 ),
             )
             if stored.rowcount == 0:
                 raise Rejected("invalid_request", "A subscription cannot change its customer.")
+            rows.insert(
+                sqlite,
+                "subscription_revisions",
+                namespace=namespace,
+                subscription=subscription.id,
+                revision=subscription.revision,
+                at=audit.at,
+                actor=audit.actor,
+                detail=rows.to_json(audit.detail),
+                document=document,
+            )
             rows.add_audit(sqlite, audit)
 
     def subscriptions(self, namespace: str) -> list[Subscription]:
@@ -160,6 +175,17 @@ class SqliteBooks(NoticeTable):
                 (namespace,),
             )
             return [rows.to_subscription(document) for (document,) in found]
+
+    def subscription_revisions(
+        self, namespace: str, subscription_id: str
+    ) -> list[SubscriptionRevision]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                "SELECT at, actor, detail, document FROM subscription_revisions "
+                "WHERE namespace = ? AND subscription = ? ORDER BY revision",
+                (namespace, subscription_id),
+            )
+            return [rows.to_revision(row) for row in found]
 
     # --- dead letters -------------------------------------------------------------------------
 

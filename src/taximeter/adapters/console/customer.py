@@ -14,6 +14,7 @@ from taximeter.adapters.console.happenings import MAX_SHOWN, Happening, stored_h
 from taximeter.adapters.console.rows import customer_row
 from taximeter.catalog.features import BooleanEntitlement, MeteredEntitlement
 from taximeter.catalog.prices import Flat
+from taximeter.customers import Subscription
 from taximeter.errors import NotFound
 from taximeter.instants import format_instant
 from taximeter.invoices.document import dump_invoice
@@ -23,9 +24,10 @@ from taximeter.periods import Period, WindowSize, local_day, windows
 from taximeter.ports import EventsQuery
 from taximeter.services import billing
 from taximeter.services.core import Core, require_customer
-from taximeter.services.customers import subscription_json
+from taximeter.services.subscriptions import subscription_json
 from taximeter.services.tenant import Tenant
 from taximeter.services.usage import usage
+from taximeter.subscriptions.timeline import calendar_months
 
 MAX_CHARTS = 12
 MAX_INVOICES = 24
@@ -65,7 +67,8 @@ async def overview(core: Core, tenant: Tenant, key: str) -> dict[str, Any]:
         NotFound: No such customer.
     """
     require_customer(tenant, key)
-    subscription = tenant.active.get(key)
+    now = core.clock.now()
+    subscription = tenant.running(key, now)
     stored = await core.books.run(
         core.books.books.invoices,
         tenant.name,
@@ -77,19 +80,16 @@ async def overview(core: Core, tenant: Tenant, key: str) -> dict[str, Any]:
     return {
         "customer": tenant.customers[key],
         "row": await customer_row(core, tenant, key),
-        "grants": grants(tenant, key),
-        "subscription": subscription and subscription_json(core, tenant, subscription),
+        "grants": grants(tenant, key, now),
+        "subscription": subscription and subscription_json(tenant, subscription, now),
         "invoices": [billing.invoice_json(one) for one in stored],
         "fare": await fare(core, tenant, key),
     }
 
 
-def grants(tenant: Tenant, key: str) -> list[tuple[str, str]]:
+def grants(tenant: Tenant, key: str, now: int) -> list[tuple[str, str]]:
     """Entitlements without a number that moves: (feature, what is granted)."""
-    subscription = tenant.active.get(key)
-    if subscription is None:
-        return []
-    granted = tenant.current_plan(subscription).plan.entitlements
+    granted = tenant.standing(tenant.live.accounts[key], now).entitlements
     found = []
     for feature, entitlement in sorted(granted.items()):
         if isinstance(entitlement, BooleanEntitlement):
@@ -125,11 +125,14 @@ async def charts(core: Core, tenant: Tenant, key: str) -> list[Chart]:
     """Usage of the running period by local day, for each meter that matters to the customer."""
     require_customer(tenant, key)
     now = core.clock.now()
-    account = tenant.live.accounts[key]
-    if now < account.schedule.start:
-        return []
-    period, timezone = account.schedule.containing(now), account.schedule.timezone
-    meters = _meters_of(tenant, key)[:MAX_CHARTS]
+    subscription = tenant.running(key, now)
+    if subscription is None:
+        timezone = tenant.customers[key].timezone
+        period = calendar_months(timezone).containing(now)
+    else:
+        timezone = subscription.timezone
+        period = tenant.timeline(subscription).containing(now)
+    meters = _meters_of(tenant, subscription, now)[:MAX_CHARTS]
     answers = await asyncio.gather(
         *(
             usage(
@@ -152,14 +155,14 @@ async def charts(core: Core, tenant: Tenant, key: str) -> list[Chart]:
     ]
 
 
-def _meters_of(tenant: Tenant, key: str) -> list[str]:
+def _meters_of(tenant: Tenant, subscription: Subscription | None, now: int) -> list[str]:
     """Meters of the plan's prices and features; all of them without a subscription."""
-    subscription = tenant.active.get(key)
     if subscription is None:
         return sorted(tenant.catalog.meters)
-    plan = tenant.current_plan(subscription).plan
-    priced = [price.meter for price in plan.prices.values() if not isinstance(price, Flat)]
-    features = [tenant.catalog.features[name].meter for name in plan.entitlements]
+    terms = tenant.plans.current(subscription.segment_at(now))
+    prices = [price for part in terms.parts for price in part.prices.values()]
+    priced = [price.meter for price in prices if not isinstance(price, Flat)]
+    features = [tenant.catalog.features[name].meter for name in terms.entitlements]
     wanted = {meter for meter in (*priced, *features) if meter in tenant.catalog.meters}
     return sorted(meter for meter in wanted if meter is not None)
 

@@ -84,7 +84,7 @@ class PulseTaker:
                 counts.accepted > 0,
                 tenant.version > 0,
                 bool(tenant.customers),
-                bool(tenant.active),
+                bool(tenant.subscriptions),
             ),
         )
 

@@ -71,14 +71,14 @@ async def customer_row(core: Core, tenant: Tenant, key: str) -> Row:
     customer = tenant.customers.get(key)
     if customer is None:
         raise NotFound("not_found", f"There is no customer {key!r}.")
-    subscription = tenant.active.get(key)
     account = tenant.live.accounts[key]
+    plan = tenant.standing(account, core.clock.now()).plan
     fare, currency, rank = await _fare(core, tenant, key)
-    note = "recounting" if account.rebuilding else "" if subscription else "no subscription"
+    note = "recounting" if account.rebuilding else "" if plan else "no subscription"
     return Row(
         key=key,
         name=customer.name,
-        plan="" if subscription is None else subscription.plan,
+        plan=plan or "",
         gauges=gauges(core, tenant, key),
         fare=fare,
         currency=currency,
@@ -100,11 +100,8 @@ async def _fare(core: Core, tenant: Tenant, key: str) -> tuple[str | None, str, 
 
 def gauges(core: Core, tenant: Tenant, key: str) -> tuple[Gauge, ...]:
     """Every metered feature the customer's plan grants, by name."""
-    subscription = tenant.active.get(key)
-    if subscription is None:
-        return ()
     now = core.clock.now()
-    granted = tenant.current_plan(subscription).plan.entitlements
+    granted = tenant.standing(tenant.live.accounts[key], now).entitlements
     found = []
     for feature in sorted(granted):
         entitlement = granted[feature]

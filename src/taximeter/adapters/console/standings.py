@@ -159,7 +159,7 @@ class Standings:
             account.rebuilding,
             tenant.version,
             customer,
-            tenant.active.get(key),
+            tenant.of_customer(key),
         )
 
 

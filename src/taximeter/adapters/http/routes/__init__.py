@@ -9,6 +9,7 @@ from taximeter.adapters.http.routes.gate import GateRoutes
 from taximeter.adapters.http.routes.invoices import InvoiceRoutes
 from taximeter.adapters.http.routes.operating import OperatingRoutes
 from taximeter.adapters.http.routes.pages import PageRoutes
+from taximeter.adapters.http.routes.subscriptions import SubscriptionRoutes
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 
@@ -21,6 +22,7 @@ def all_routes(around: Surroundings) -> list[Route]:
         *EventRoutes(around).routes(),
         *CatalogRoutes(around).routes(),
         *CustomerRoutes(around).routes(),
+        *SubscriptionRoutes(around).routes(),
         *GateRoutes(around).routes(),
         *InvoiceRoutes(around).routes(),
         *operating.routes(),

@@ -1,5 +1,5 @@
 """
-Customers and subscriptions over HTTP.
+Customers over HTTP.
 """
 
 from __future__ import annotations
@@ -13,19 +13,14 @@ import msgspec
 from taximeter.adapters.http.messages import Request, Response, StreamResponse, json_response
 from taximeter.adapters.http.routes import shapes
 from taximeter.adapters.http.routes.paging import listed, page
-from taximeter.adapters.http.routes.surroundings import Surroundings, cancel, instant
+from taximeter.adapters.http.routes.surroundings import Surroundings, cancel
 from taximeter.adapters.http.routing import Route
 from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.customers import Customer
-from taximeter.errors import NotFound, Rejected
+from taximeter.errors import NotFound
 from taximeter.instants import format_instant
 from taximeter.services.core import require_customer
-from taximeter.services.customers import (
-    find_subscription,
-    put_customer,
-    subscribe,
-    subscription_json,
-)
+from taximeter.services.customers import put_customer
 from taximeter.services.feed import Decision, Seen
 from taximeter.services.gate import entitlements
 from taximeter.services.tenant import Tenant
@@ -69,25 +64,6 @@ class CustomerRoutes:
                 scope="read", tags=("customers",),
                 summary="Live usage and decisions of one customer (Server-Sent Events)",
                 response_type="text/event-stream", errors=("not_found",),
-            ),
-            Route(
-                "POST", "/v1/subscriptions", self.subscribe,
-                scope="write", tags=("subscriptions",), summary="Subscribe a customer to a plan",
-                description="Usage since `start` counts, also what arrived before this call.",
-                request=shapes.SubscriptionBody, response=shapes.SubscriptionAnswer, status=201,
-                errors=("not_found", "unknown_plan", "subscription_exists", "invalid_timestamp"),
-                idempotent=True, example={"customer": "acme", "plan": "pro"},
-            ),
-            Route(
-                "GET", "/v1/subscriptions", self.list_subscriptions,
-                scope="read", tags=("subscriptions",), summary="All subscriptions",
-                query=shapes.SubscriptionParameters, response=shapes.SubscriptionList,
-                errors=("not_found",),
-            ),
-            Route(
-                "GET", "/v1/subscriptions/{id}", self.get_subscription,
-                scope="read", tags=("subscriptions",), summary="One subscription",
-                response=shapes.SubscriptionAnswer, errors=("not_found",),
             ),
         ]  # fmt: skip
 
@@ -152,42 +128,6 @@ class CustomerRoutes:
         decisions = entitlements(tenant, key, self._core.clock.now())
         numbers: Mapping[str, Any] = {name: one.to_json() for name, one in decisions.items()}
         return _encode({"entitlements": numbers, "as_of": self._core.as_of()}).decode()
-
-    async def subscribe(self, request: Request) -> Response:
-        tenant = self._around.tenant(request)
-        body = request.json(shapes.SubscriptionBody)
-        if body.overrides:
-            raise Rejected("invalid_request", "overrides: not supported by this version.")
-        subscription = await subscribe(
-            self._core,
-            tenant,
-            body.customer,
-            body.plan,
-            version=body.version,
-            start=None if body.start is None else instant(body.start, 0),
-            anchor=body.anchor,
-            actor=self._around.actor(request),
-        )
-        return json_response(subscription_json(self._core, tenant, subscription), 201)
-
-    async def list_subscriptions(self, request: Request) -> Response:
-        query = request.query_as(shapes.SubscriptionParameters)
-        tenant = self._around.tenant(request)
-        if query.customer is not None:
-            require_customer(tenant, query.customer)
-        keys = sorted(
-            key
-            for key, one in tenant.subscriptions.items()
-            if query.customer in (None, one.customer)
-        )
-        found, following = page(keys, str, query.cursor, query.limit)
-        items = [subscription_json(self._core, tenant, tenant.subscriptions[key]) for key in found]
-        return json_response(listed(items, following))
-
-    async def get_subscription(self, request: Request) -> Response:
-        tenant = self._around.tenant(request)
-        subscription = find_subscription(tenant, request.params["id"])
-        return json_response(subscription_json(self._core, tenant, subscription))
 
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode

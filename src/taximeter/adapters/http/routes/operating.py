@@ -152,7 +152,7 @@ class OperatingRoutes:
                 },
                 "catalog": {"version": tenant.version},
                 "customers": len(tenant.customers),
-                "subscriptions": len(tenant.active),
+                "subscriptions": tenant.running_subscriptions(core.clock.now()),
                 "identities": {
                     "count": len(self._around.keeper.index),
                     "bytes": self._around.keeper.index.memory_bytes,

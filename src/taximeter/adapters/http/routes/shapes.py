@@ -190,8 +190,10 @@ class SubscriptionAnswer(msgspec.Struct):
     end: str | None
     anchor: Anchor
     timezone: str
+    addons: dict[str, int]
     overrides: dict[str, Any]
     period: PeriodAnswer | None
+    revision: int
     created_at: str
 
 
