@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.property.meter_oracle import group_of, seen, selects, totals
 
 from taximeter.adapters.log import SegmentLog
 from taximeter.adapters.store.columnar import ColumnarStore
@@ -21,13 +22,8 @@ from taximeter.events.envelope import Event, Format
 from taximeter.events.numbers import read_number
 from taximeter.instants import parse_instant
 from taximeter.invoices.lineage import leaf_bytes, merkle_digest
-from taximeter.meters import aggregate
-from taximeter.meters.definition import Aggregation, Meter
-from taximeter.meters.filters import evaluate, parse_filter
-from taximeter.meters.paths import read
-from taximeter.meters.values import canonical_text, dimension_value
+from taximeter.meters.values import canonical_text
 from taximeter.ports import LineScope, LoggedEntry, Recount, StoredEvent, UsageQuery, UsageRow
-from taximeter.quantities import exact_pico
 
 RECEIVED_AT = parse_instant("2026-11-20T12:00:00Z")
 READER = "taximeter.adapters.log:LogReader"
@@ -106,64 +102,42 @@ def stored(entries: Iterable[Entry]) -> list[tuple[str, StoredEvent]]:
     return found
 
 
-def measured(meter: Meter, further: str | None, event: Event) -> Any:
-    """The value a meter counts an event with, None if it does not."""
-    filters = [text for text in (meter.filter, further) if text]
-    if event.type != meter.event_type:
-        return None
-    if not all(evaluate(parse_filter(text), event) for text in filters):
-        return None
-    if meter.aggregation is Aggregation.COUNT:
-        return 1
-    assert meter.value is not None
-    value = read(event, meter.value)
-    if value is None:
-        return None
-    return canonical_text(value) if meter.aggregation is Aggregation.UNIQUE else exact_pico(value)
-
-
-def group_of(meter: Meter, group_by: Sequence[str], event: Event) -> tuple[str | None, ...]:
-    return tuple(dimension_value(read(event, meter.dimensions[name])) for name in group_by)
-
-
-def fold(meter: Meter, further: str | None, events: Iterable[StoredEvent]) -> tuple[int, int]:
-    """Value in pico and how many events counted."""
-    kind, count, state = meter.aggregation, 0, aggregate.empty(meter.aggregation)
-    for one in events:
-        value = measured(meter, further, one.event)
-        if value is not None:
-            count += 1
-            single = aggregate.single(kind, value, one.time, one.event.id)
-            state = aggregate.merge(kind, state, single)
-    return aggregate.finish(kind, count, state), count
-
-
 def slow_usage(entries: Iterable[Entry], query: UsageQuery) -> set[UsageRow]:
-    cells: dict[Any, list[StoredEvent]] = {}
-    for namespace, one in stored(entries):
-        if namespace != query.namespace or one.seq > query.upto:
-            continue
-        if query.subjects is not None and one.event.subject not in query.subjects:
-            continue
-        for window, period in enumerate(query.windows):
-            if period.contains(one.time):
-                group = group_of(query.meter, query.group_by, one.event)
-                cells.setdefault((window, group), []).append(one)
-    rows = ((at, fold(query.meter, query.filter, events)) for at, events in cells.items())
-    return {UsageRow(*at, *result) for at, result in rows if result[1]}
+    events = [
+        (one.event, one.time)
+        for namespace, one in stored(entries)
+        if namespace == query.namespace
+        and one.seq <= query.upto
+        and (query.subjects is None or one.event.subject in query.subjects)
+    ]
+    return {
+        UsageRow(window, group, *total)
+        for window, period in enumerate(query.windows)
+        for group, total in totals(
+            query.meter, query.filter, query.group_by, events, period
+        ).items()
+    }
 
 
 def slow_recount(entries: Iterable[Entry], scope: LineScope) -> set[Recount]:
-    groups: dict[Any, list[StoredEvent]] = {} if scope.group_by else {(): []}
-    for namespace, one in stored(entries):
-        inside = namespace == scope.namespace and one.seq <= scope.upto
-        inside = inside and one.event.subject in scope.subjects and scope.period.contains(one.time)
-        if inside and measured(scope.meter, scope.filter, one.event) is not None:
-            group = group_of(scope.meter, scope.group_by, one.event)
-            groups.setdefault(group, []).append(one)
+    own = [
+        one
+        for namespace, one in stored(entries)
+        if namespace == scope.namespace
+        and one.seq <= scope.upto
+        and one.event.subject in scope.subjects
+    ]
+    meter, further = scope.meter, scope.filter
+    events = [(one.event, one.time) for one in own]
+    found = totals(meter, further, scope.group_by, events, scope.period)
+    leaves: dict[Any, list[bytes]] = {}
+    for one in own:
+        selected = selects(meter, further, one.event) and scope.period.contains(one.time)
+        if selected and seen(meter, one.event, one.time) is not None:
+            leaves.setdefault(group_of(meter, scope.group_by, one.event), []).append(leaf(one))
     return {
-        Recount(group, *fold(scope.meter, scope.filter, events), merkle_digest(map(leaf, events)))
-        for group, events in groups.items()
+        Recount(group, *found.get(group, (0, 0)), merkle_digest(leaves.get(group, ())))
+        for group in (found if scope.group_by else {(): None})
     }
 
 

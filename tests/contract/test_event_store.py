@@ -20,15 +20,17 @@ from tests.contract.event_store_world import (
     slow_recount,
     slow_usage,
 )
+from tests.property.meter_strategies import every_kind
 
 from taximeter.errors import Rejected, TaximeterError, Unavailable
 from taximeter.events.entry import KIND_CONSUME, Entry
 from taximeter.events.envelope import Format
-from taximeter.instants import DAY, format_instant, parse_instant
+from taximeter.instants import DAY, HOUR, format_instant, parse_instant
 from taximeter.invoices.lineage import merkle_digest
 from taximeter.live.refold import FoldSpec
 from taximeter.meters.counter import Counter
 from taximeter.meters.definition import Aggregation, Meter
+from taximeter.meters.kinds import Mode, Per
 from taximeter.periods import Period
 from taximeter.ports import EventsQuery, LineScope, Recount, UsageQuery, UsageRow
 from taximeter.quantities import E12
@@ -151,15 +153,37 @@ def test_another_namespace_is_another_world(store: Any) -> None:
 def test_every_aggregation_answers_like_the_definition(store: Any) -> None:
     values = [3, "2.5", Decimal("-1.25"), "x", True, None, [], {"a": 1}, 3, "1e2", "3", 0]
     entries = [
-        entry([event(str(i), at=START + i % 5, tokens=value, model="m" if i % 2 else None)])
+        entry([event(str(i), at=START + (i - 3) * 10**6, tokens=value, b="ab"[i % 2])])
         for i, value in enumerate(values)
     ]
     upto = [store.append(one) for one in entries][-1]
-    for aggregation in Aggregation:
-        meter = Meter("m", "llm", aggregation, "data.tokens", {"model": "data.model"})
+    for meter in every_kind("llm", "data.tokens", {"model": "data.b"}):
         for group_by in ((), ("model",)):
             query = usage_query(meter, upto, group_by=group_by)
             assert set(store.usage(query)) == slow_usage(entries, query)
+            scope = LineScope("default", meter, ("acme",), TODAY, upto, group_by=group_by)
+            assert set(store.recount([scope])[0]) == slow_recount(entries, scope)
+
+
+def test_rolling_windows_overlap(store: Any) -> None:
+    entries = [entry([event(str(i), at=START + i * 700_000, tokens=i)]) for i in range(20)]
+    upto = [store.append(one) for one in entries][-1]
+    ends = range(START + 10**6, START + 12 * 10**6, 10**6)
+    windows = tuple(Period(end - 3 * 10**6, end) for end in ends)
+    for meter in every_kind("llm", "data.tokens", {"model": "data.b"}):
+        query = usage_query(meter, upto, windows=windows)
+        assert set(store.usage(query)) == slow_usage(entries, query)
+
+
+def test_a_level_from_long_before_weighs_in_every_window_without_events(store: Any) -> None:
+    gauge = Meter("m", "llm", Aggregation.WEIGHTED_SUM, "data.gb", mode=Mode.SET, per=Per.HOUR)
+    upto = store.append(entry([event("a", at=START - 300 * DAY, gb=2)]))
+    hours = tuple(Period(START + i * HOUR, START + (i + 1) * HOUR) for i in range(3))
+    assert store.usage(usage_query(gauge, upto, windows=hours)) == [
+        UsageRow(i, (), 2 * E12, 0) for i in range(3)
+    ]
+    scope = LineScope("default", gauge, ("acme",), hours[1], upto)
+    assert store.recount([scope]) == [[Recount((), 2 * E12, 0, merkle_digest(()))]]
 
 
 def test_sums_beyond_38_digits_stay_exact(store: Any) -> None:

@@ -7,10 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
+from tests.property.meter_oracle import EXPRESSIONS
 
 from taximeter.events.envelope import Event
-from taximeter.meters.definition import Aggregation, Meter
+from taximeter.meters.definition import Meter
 from taximeter.meters.filters import And, Compare, Exists, Expression, In, Not, Or
+from taximeter.meters.kinds import Aggregation, Mode, Per, Precision
+from taximeter.quantities import E12
 
 NAMES = ("a", "b", "tokens", "x-y", "_0")
 PATHS = (*(f"data.{name}" for name in NAMES), "data.a.b", "data.a.tokens", "subject", "source")
@@ -110,13 +113,57 @@ def filter_text(expression: Expression) -> str:
 filters = mostly(st.none(), expressions.map(filter_text))
 
 
+SETTINGS: dict[Aggregation, tuple[dict[str, Any], ...]] = {
+    Aggregation.UNIQUE: ({}, {"precision": Precision.SKETCH}),
+    Aggregation.PERCENTILE: tuple(
+        {"percentile_pico": p} for p in (1, 50 * E12, 95 * E12, 99_900_000_000_000, 100 * E12)
+    ),
+    Aggregation.WEIGHTED_SUM: (
+        {"mode": Mode.SET, "per": Per.HOUR},
+        {"mode": Mode.SET, "per": Per.DAY, "series": "data.b"},
+        {"mode": Mode.SET, "per": Per.MINUTE, "series": "data.b", "timeout_s": 2},
+        {"mode": Mode.DELTA, "per": Per.SECOND},
+    ),
+    Aggregation.SESSION: (
+        {"per": Per.SECOND, "timeout_s": 1},
+        {"per": Per.MINUTE, "timeout_s": 2, "stop": 'data.b == "b"'},
+    ),
+    Aggregation.CONCURRENCY: ({"timeout_s": 1}, {"timeout_s": 3, "stop": "not exists(data.b)"}),
+}
+
+
+def every_kind(event_type: str, value: str, dimensions: dict[str, str]) -> list[Meter]:
+    """One meter for each aggregation and each of its settings."""
+    return [
+        Meter("m", event_type, kind, value, dimensions, **settings)
+        for kind in Aggregation
+        for settings in SETTINGS.get(kind, ({},))
+    ]
+
+
+@st.composite
+def any_meters(
+    draw: Any, types: tuple[str, ...], places: tuple[str, ...], dimensions: dict[str, str]
+) -> Meter:
+    """Meters of every kind; `places` are where their values stand, the usual one first."""
+    kind = draw(st.sampled_from(Aggregation))
+    value = mostly(st.just(places[0]), st.sampled_from(places))
+    if kind not in (Aggregation.UNIQUE, Aggregation.SESSION, Aggregation.CONCURRENCY):
+        value = mostly(value, st.sampled_from(list(EXPRESSIONS)))
+    return Meter(
+        key=draw(st.sampled_from(["m1", "m2", "m3"])),
+        event_type=draw(st.sampled_from(types)),
+        aggregation=kind,
+        value=draw(value),
+        dimensions=dimensions,
+        filter=draw(filters),
+        **draw(st.sampled_from(SETTINGS.get(kind, ({},)))),
+    )
+
+
 def meters(types: tuple[str, ...] = ("t",)) -> st.SearchStrategy[Meter]:
-    return st.builds(
-        Meter,
-        key=st.sampled_from(["m1", "m2", "m3"]),
-        event_type=st.sampled_from(types),
-        aggregation=st.sampled_from(Aggregation),
-        value=mostly(st.just("data.tokens"), st.sampled_from(["data.a", "data.a.tokens"])),
-        dimensions=st.just({"model": "data.b", "who": "subject", "deep": "data.a.b"}),
-        filter=filters,
+    return any_meters(
+        types,
+        ("data.tokens", "data.a", "data.a.tokens"),
+        {"model": "data.b", "who": "subject", "deep": "data.a.b"},
     )

@@ -21,7 +21,7 @@ from tests.contract.event_store_world import (
     stored,
 )
 from tests.property.effort import FULL
-from tests.property.meter_strategies import expressions, filter_text, filters
+from tests.property.meter_strategies import any_meters, expressions, filter_text, filters
 
 from taximeter.adapters.store.rows import accepted_items, stored_event
 from taximeter.events.entry import Entry
@@ -59,7 +59,13 @@ values = st.recursive(
     ),
     max_leaves=4,
 )
-TIMES = ("2026-11-20T00:00:00Z", "2026-11-20T01:00:00.5+01:00", "2026-11-20T00:00:02Z", None)
+TIMES = (
+    "2026-11-19T23:59:58Z",
+    "2026-11-20T00:00:00Z",
+    "2026-11-20T01:00:00.5+01:00",
+    "2026-11-20T00:00:02Z",
+    None,
+)
 items = st.fixed_dictionaries(
     {
         "id": st.sampled_from(["1", "2", "10", "a", "é", "\uffff", "😀"]),
@@ -77,15 +83,9 @@ WINDOWS = (
     (Period(0, 2 * START),),
     (Period(START, START + 1), Period(START + 1, START + 600_000), Period(START + 10**6, 2**60)),
 )
-meters = st.builds(
-    Meter,
-    key=st.just("m"),
-    event_type=st.just("t"),
-    aggregation=st.sampled_from(Aggregation),
-    value=st.sampled_from(["data.tokens", "data.a", "data.a.tokens", "data.Tokens", "subject"]),
-    dimensions=st.just({"model": "data.b", "who": "subject", "deep": "data.a.b", "big": "data.A"}),
-    filter=filters,
-)
+DIMENSIONS = {"model": "data.b", "who": "subject", "deep": "data.a.b", "big": "data.A"}
+PLACES = ("data.tokens", "data.a", "data.a.tokens", "data.Tokens", "subject")
+meters = any_meters(("t",), PLACES, DIMENSIONS)
 groupings = st.lists(st.sampled_from(["model", "who", "deep", "big"]), max_size=2, unique=True).map(
     tuple
 )

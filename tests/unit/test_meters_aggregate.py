@@ -6,33 +6,28 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.property.meter_strategies import every_kind
 
-from taximeter.meters.aggregate import (
-    dump_state,
-    empty,
-    finish,
-    load_state,
-    mean_pico,
-    merge,
-    single,
-)
+from taximeter.meters.aggregate import dump_state, empty, finish, load_state, merge, single
 from taximeter.meters.cells import Layout
 from taximeter.meters.counter import Counter
-from taximeter.meters.definition import Aggregation, parse_meter
+from taximeter.meters.definition import Aggregation, Meter, parse_meter
+from taximeter.meters.rounding import half_up
 
 E12 = 10**12
 
 
 def aggregate(kind: Aggregation, *seen: tuple[Any, int, str]) -> int:
-    state = empty(kind)
+    meter = Meter("m", "t", kind, "data.x")
+    state = empty(meter)
     for value, time, event_id in seen:
-        state = merge(kind, state, single(kind, value, time, event_id))
-    return finish(kind, len(seen), state)
+        state = merge(meter, state, single(meter, value, time, event_id))
+    return finish(meter, len(seen), state)
 
 
-@pytest.mark.parametrize("kind", Aggregation)
-def test_of_nothing_is_zero(kind: Aggregation) -> None:
-    assert aggregate(kind) == 0
+@pytest.mark.parametrize("meter", every_kind("t", "data.x", {}), ids=str)
+def test_of_nothing_is_zero(meter: Meter) -> None:
+    assert finish(meter, 0, empty(meter)) == 0
 
 
 def test_last_is_the_greatest_time_whatever_came_last() -> None:
@@ -62,8 +57,8 @@ def test_max_and_min_may_be_negative() -> None:
     ("total", "n", "mean"),
     [(1, 2, 1), (-1, 2, -1), (1, 3, 0), (2, 3, 1), (-2, 3, -1), (3, 2, 2), (-3, 2, -2), (0, 7, 0)],
 )
-def test_a_mean_is_rounded_half_up_away_from_zero(total: int, n: int, mean: int) -> None:
-    assert mean_pico(total, n) == mean
+def test_a_quotient_is_rounded_half_up_away_from_zero(total: int, n: int, mean: int) -> None:
+    assert half_up(total, n) == mean
 
 
 @pytest.mark.parametrize(
@@ -74,11 +69,13 @@ def test_a_mean_is_rounded_half_up_away_from_zero(total: int, n: int, mean: int)
         (Aggregation.MIN, None, None),
         (Aggregation.LAST, (7, "a", -3), ["7", "a", "-3"]),
         (Aggregation.UNIQUE, {"b", "a"}, ["a", "b"]),
+        (Aggregation.PERCENTILE, {10**13: 2, -3: 1}, [["-3", 1], ["10000000000000", 2]]),
     ],
 )
 def test_a_state_is_dumped_to_plain_json(kind: Aggregation, state: Any, dumped: Any) -> None:
-    assert dump_state(kind, state) == dumped
-    assert load_state(kind, msgspec.json.decode(msgspec.json.encode(dumped))) == state
+    assert dump_state(state) == dumped
+    meter = Meter("m", "t", kind, "data.x")
+    assert load_state(meter, msgspec.json.decode(msgspec.json.encode(dumped))) == state
 
 
 def test_cells_of_two_event_types_share_one_list() -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from taximeter.errors import Rejected
 from taximeter.meters.counter import Counter
-from taximeter.meters.definition import Aggregation, Meter, check_dimension, dump_meter, parse_meter
+from taximeter.meters.definition import (
+    Aggregation,
+    Meter,
+    amount_path,
+    check_dimension,
+    dump_meter,
+    is_estimate,
+    parse_meter,
+    weighs_time,
+)
 from taximeter.meters.reading import DocumentInvalid
 
 TOKENS = {
@@ -56,31 +66,117 @@ def test_every_other_aggregation_needs_a_value(aggregation: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("aggregation", ["weighted_sum", "percentile"])
-def test_aggregations_of_later_versions_are_refused_by_name(aggregation: str) -> None:
+SETTINGS: dict[str, dict[str, Any]] = {
+    "percentile": {"percentile": 95},
+    "weighted_sum": {"mode": "set", "series": "data.disk", "timeout_s": 3600, "per": "day"},
+    "session": {"timeout_s": 60, "per": "minute", "stop": "data.ended == true"},
+    "concurrency": {"timeout_s": 60, "stop": "data.ended == true"},
+    "unique": {"precision": "sketch"},
+}
+
+
+@pytest.mark.parametrize("aggregation", SETTINGS)
+def test_settings_of_an_aggregation_are_read_and_dumped_unchanged(aggregation: str) -> None:
     document = {"event_type": "t", "aggregation": aggregation, "value": "data.x"}
-    assert problems(document) == [
-        (
-            f"aggregation: '{aggregation}' is not supported by this version, "
-            "which has count, sum, max, min, avg, unique, last"
-        )
+    document |= SETTINGS[aggregation]
+    assert dump_meter(parse_meter("m", document)) == document
+
+
+def test_defaults_of_settings_are_written_out_where_they_change_a_number() -> None:
+    document = {"event_type": "t", "aggregation": "weighted_sum", "value": "data.x"}
+    assert dump_meter(parse_meter("m", document)) == document | {"mode": "set", "per": "hour"}
+    document = {"event_type": "t", "aggregation": "session", "value": "data.x", "timeout_s": 9}
+    assert dump_meter(parse_meter("m", document)) == document | {"per": "second"}
+    document = {"event_type": "t", "aggregation": "unique", "value": "data.x"}
+    assert dump_meter(parse_meter("m", document | {"precision": "exact"})) == document
+
+
+@pytest.mark.parametrize("given", ["99.9", Decimal("99.90"), "0.000000000001", "100"])
+def test_a_percentile_may_have_decimals(given: Any) -> None:
+    document = {"event_type": "t", "aggregation": "percentile", "value": "data.x"}
+    dumped = dump_meter(parse_meter("m", document | {"percentile": given}))
+    assert Decimal(dumped["percentile"]) == Decimal(given)
+    assert parse_meter("m", dumped) == parse_meter("m", document | {"percentile": given})
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ({"aggregation": "percentile"}, "percentile: is required: which one, like 95 or 99.9"),
+        ({"aggregation": "percentile", "percentile": 0}, "percentile: expected a decimal above 0"),
+        ({"aggregation": "percentile", "percentile": 101}, "percentile: expected a decimal above"),
+        ({"aggregation": "percentile", "percentile": "p95"}, "percentile: expected a decimal abo"),
+        ({"aggregation": "percentile", "percentile": True}, "percentile: expected a decimal above"),
+        ({"aggregation": "sum", "percentile": 95}, "percentile: sum has none; it is a setting"),
+        ({"aggregation": "session"}, "timeout_s: is required: after how many silent seconds"),
+        ({"aggregation": "session", "timeout_s": 0}, "timeout_s: expected whole seconds from 1 to"),
+        ({"aggregation": "session", "timeout_s": True}, "timeout_s: expected whole seconds from 1"),
+        ({"aggregation": "session", "timeout_s": 9, "stop": "x"}, "stop: column 1: a path begins"),
+        ({"aggregation": "concurrency", "timeout_s": 9, "per": "hour"}, "per: concurrency has"),
+        ({"aggregation": "session", "timeout_s": 9, "value": "data.a + 1"}, "value: segment"),
+        ({"aggregation": "weighted_sum", "per": "week"}, "per: expected one of second, min"),
+        ({"aggregation": "weighted_sum", "mode": "add"}, "mode: expected one of set, delta, found"),
+        ({"aggregation": "weighted_sum", "mode": "delta", "series": "data.d"},
+         "series: belongs to mode set; differences add up whatever they are of"),
+        ({"aggregation": "unique", "precision": "rough"}, "precision: expected one of exact"),
+        ({"aggregation": "sum", "value": "data.a / 2"}, (
+         "value: column 8: unexpected character '/'; there is no division, multiply by a decimal")),
+        ({"aggregation": "sum", "value": "data.a +"}, "value: column 9: expected a path like data"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_makes_no_sense_is_refused(document: dict[str, Any], problem: str) -> None:
+    (found,) = problems({"event_type": "t", "value": "data.x"} | document)
+    assert found.startswith(problem)
+
+
+def test_who_asks_is_told_what_a_meter_is_like() -> None:
+    def meter(**members: Any) -> Meter:
+        return parse_meter("m", {"event_type": "t", "value": "data.x"} | members)
+
+    assert is_estimate(meter(aggregation="unique", precision="sketch"))
+    assert not is_estimate(meter(aggregation="unique"))
+    assert weighs_time(meter(aggregation="weighted_sum"))
+    assert not weighs_time(meter(aggregation="last"))
+    assert amount_path(meter(aggregation="sum")) == "data.x"
+    assert amount_path(meter(aggregation="sum", value="data.x + 1")) is None
+    assert amount_path(meter(aggregation="count")) is None
+
+
+def test_settings_and_values_make_another_counter_and_plain_ones_keep_their_key() -> None:
+    def key(**members: Any) -> str:
+        return Counter(parse_meter("m", {"event_type": "t", "value": "data.x"} | members)).key
+
+    assert key(aggregation="sum") == "m:84f4d08fcf5405a2"
+    different = [
+        key(aggregation="percentile", percentile=95),
+        key(aggregation="percentile", percentile="95.1"),
+        key(aggregation="weighted_sum"),
+        key(aggregation="weighted_sum", per="day"),
+        key(aggregation="weighted_sum", mode="delta"),
+        key(aggregation="weighted_sum", series="data.s"),
+        key(aggregation="weighted_sum", timeout_s=5),
+        key(aggregation="unique"),
+        key(aggregation="unique", precision="sketch"),
+        key(aggregation="session", timeout_s=5),
+        key(aggregation="session", timeout_s=5, stop="data.e == 1"),
     ]
+    assert len(set(different)) == len(different)
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
         ({"aggregation": "summ"}, ("aggregation: expected one of count, sum, max, min, avg, "
-         "unique, last, found the string 'summ', did you mean 'sum'?")),
+         "unique, last, percentile, weighted_sum, session, concurrency, found the string 'summ', "
+         "did you mean 'sum'?")),
         ({"aggregation": None}, "aggregation: is required: one of count, sum, max"),
         ({"event_type": None}, "event_type: is required"),
         ({"event_type": ""}, "event_type: expected text of 1 to 256 characters, found the string"),
         ({"eventType": "x"}, "eventType: unknown member, did you mean 'event_type'?"),
-        ({"percentile": 95}, "percentile: not supported by this version"),
         ({"value": "input_tokens"}, ("value: a path begins with 'data.' or is one of subject, "
          "source, type, did you mean 'data.input_tokens'?")),
-        ({"value": "data.items[0]"}, "value: segment 'items[0]' is not made of letters, digits"),
-        ({"value": 5}, "value: expected text of 1 to 256 characters, found the number 5"),
+        ({"value": "data.items[0]"}, "value: column 1: segment 'items[0]' is not made of"),
+        ({"value": 5}, "value: expected a path or an expression, found the number 5"),
         ({"value": "data" + ".a" * 33}, "value: a path enters at most 32 objects"),
         ({"dimensions": ["model"]}, "dimensions: expected an object, found a list"),
         ({"dimensions": {"model": 3}}, "dimensions.model: expected a path, found the number 3"),

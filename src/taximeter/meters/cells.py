@@ -8,12 +8,14 @@ the same list. See `compile` for what lies where.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from taximeter.meters import aggregate
 from taximeter.meters.compile import Program, compile_counters
 from taximeter.meters.counter import Counter, Group
-from taximeter.meters.definition import Aggregation
+from taximeter.meters.definition import Meter, weighs_time
+from taximeter.periods import Period
 
 
 class Layout:
@@ -24,6 +26,7 @@ class Layout:
         counters: In slot order; no two count the same.
         slots: Counter key -> slot.
         programs: The compiled counters of each event type.
+        carrying: Slots of the counters that depend on what was before their period.
     """
 
     def __init__(self, counters: Sequence[Counter]) -> None:
@@ -31,14 +34,17 @@ class Layout:
         self.slots = {counter.key: slot for slot, counter in enumerate(self.counters)}
         assert len(self.slots) == len(self.counters), "each counter once"
         self.programs = _programs(self.counters)
+        self.carrying = tuple(
+            slot for slot, counter in enumerate(self.counters) if weighs_time(counter.meter)
+        )
         self._plain: list[Any] = []
         self._fresh: list[tuple[int, Callable[[], Any]]] = []
         for slot, counter in enumerate(self.counters):
             if counter.group_by:
                 self._fresh.append((2 * slot + 1, dict))
-            elif counter.meter.aggregation is Aggregation.UNIQUE:
-                self._fresh.append((2 * slot + 1, set))
-            self._plain += [0, aggregate.empty(counter.meter.aggregation)]
+            elif aggregate.is_mutable(counter.meter):
+                self._fresh.append((2 * slot + 1, partial(aggregate.empty, counter.meter)))
+            self._plain += [0, aggregate.empty(counter.meter)]
 
     def new_cells(self) -> list[Any]:
         """Cells that have counted nothing."""
@@ -47,30 +53,66 @@ class Layout:
             cells[index] = make()
         return cells
 
+    def carry(self, cells: list[Any], start: int, earlier: list[Any]) -> None:
+        """
+        Let what was counted before a period open it; for counters that weigh time, in place.
+
+        Args:
+            start: Of the period that `cells` count.
+            earlier: Cells of what was before, all of it, and not counted into `cells` yet.
+        """
+        for slot in self.carrying:
+            counter, before = self.counters[slot], earlier[2 * slot + 1]
+            if not counter.group_by:
+                aggregate.carry(counter.meter, cells[2 * slot + 1], before, start)
+                continue
+            groups: dict[Group, list[Any]] = cells[2 * slot + 1]
+            for group, (_, state) in before.items():
+                opened = groups.get(group) or [0, aggregate.empty(counter.meter)]
+                aggregate.carry(counter.meter, opened[1], state, start)
+                if opened[0] or opened[1]:
+                    groups[group] = opened
+
     def merge_cells(self, a: list[Any], b: list[Any]) -> list[Any]:
         """New cells with the events of both."""
         merged: list[Any] = []
         for slot, counter in enumerate(self.counters):
-            kind = counter.meter.aggregation
             left, right = a[2 * slot + 1], b[2 * slot + 1]
             combine = _merge_groups if counter.group_by else aggregate.merge
-            merged += [a[2 * slot] + b[2 * slot], combine(kind, left, right)]
+            merged += [a[2 * slot] + b[2 * slot], combine(counter.meter, left, right)]
         return merged
 
-    def cell_value(self, cells: list[Any], slot: int) -> tuple[int, int]:
-        """(events counted, quantity in pico) of an ungrouped counter."""
+    def cell_value(
+        self, cells: list[Any], slot: int, span: Period | None = None
+    ) -> tuple[int, int]:
+        """
+        (events counted, quantity in pico) of an ungrouped counter.
+
+        Args:
+            span: What part of the cells' period to weigh, for counters that weigh time: usually
+                from its start to now. Without it, up to the newest event.
+        """
         counter = self.counters[slot]
         assert not counter.group_by, "a grouped counter has a value per group"
         n: int = cells[2 * slot]
-        return n, aggregate.finish(counter.meter.aggregation, n, cells[2 * slot + 1])
+        return n, aggregate.finish(counter.meter, n, cells[2 * slot + 1], span)
 
-    def cell_groups(self, cells: list[Any], slot: int) -> dict[Group, tuple[int, int]]:
-        """(events counted, quantity in pico) of each group seen, in no particular order."""
+    def cell_groups(
+        self, cells: list[Any], slot: int, span: Period | None = None
+    ) -> dict[Group, tuple[int, int]]:
+        """
+        (events counted, quantity in pico) of each group that has either, in no particular order.
+
+        `span` as for `cell_value`.
+        """
         counter = self.counters[slot]
         assert counter.group_by, "an ungrouped counter has one value"
-        kind = counter.meter.aggregation
         groups: dict[Group, list[Any]] = cells[2 * slot + 1]
-        return {g: (n, aggregate.finish(kind, n, state)) for g, (n, state) in groups.items()}
+        finished = {
+            group: (n, aggregate.finish(counter.meter, n, state, span))
+            for group, (n, state) in groups.items()
+        }
+        return {group: found for group, found in finished.items() if any(found)}
 
     def dump_cells(self, cells: list[Any]) -> list[Any]:
         """
@@ -81,9 +123,9 @@ class Layout:
         return [
             [
                 cells[2 * slot],
-                _dump_groups(counter, cells[2 * slot + 1])
+                _dump_groups(cells[2 * slot + 1])
                 if counter.group_by
-                else aggregate.dump_state(counter.meter.aggregation, cells[2 * slot + 1]),
+                else aggregate.dump_state(cells[2 * slot + 1]),
             ]
             for slot, counter in enumerate(self.counters)
         ]
@@ -92,15 +134,14 @@ class Layout:
         """Inverse of `dump_cells` for the same counters in the same slots."""
         cells: list[Any] = []
         for counter, (n, state) in zip(self.counters, dumped, strict=True):
-            kind = counter.meter.aggregation
             if counter.group_by:
                 groups = {
-                    tuple(group): [count, aggregate.load_state(kind, one)]
+                    tuple(group): [count, aggregate.load_state(counter.meter, one)]
                     for group, count, one in state
                 }
                 cells += [n, groups]
             else:
-                cells += [n, aggregate.load_state(kind, state)]
+                cells += [n, aggregate.load_state(counter.meter, state)]
         return cells
 
 
@@ -117,19 +158,18 @@ def group_order(group: Group) -> list[tuple[bool, str]]:
 
 
 def _merge_groups(
-    kind: Aggregation, a: dict[Group, list[Any]], b: dict[Group, list[Any]]
+    meter: Meter, a: dict[Group, list[Any]], b: dict[Group, list[Any]]
 ) -> dict[Group, list[Any]]:
     merged: dict[Group, list[Any]] = {}
     for group in a.keys() | b.keys():
-        left = a.get(group) or [0, aggregate.empty(kind)]
-        right = b.get(group) or [0, aggregate.empty(kind)]
-        merged[group] = [left[0] + right[0], aggregate.merge(kind, left[1], right[1])]
+        left = a.get(group) or [0, aggregate.empty(meter)]
+        right = b.get(group) or [0, aggregate.empty(meter)]
+        merged[group] = [left[0] + right[0], aggregate.merge(meter, left[1], right[1])]
     return merged
 
 
-def _dump_groups(counter: Counter, groups: dict[Group, list[Any]]) -> list[Any]:
-    kind = counter.meter.aggregation
+def _dump_groups(groups: dict[Group, list[Any]]) -> list[Any]:
     return [
-        [list(group), groups[group][0], aggregate.dump_state(kind, groups[group][1])]
+        [list(group), groups[group][0], aggregate.dump_state(groups[group][1])]
         for group in sorted(groups, key=group_order)
     ]

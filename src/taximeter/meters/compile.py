@@ -23,11 +23,17 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from taximeter.errors import Rejected
 from taximeter.events.envelope import Event
 from taximeter.meters.counter import Counter
-from taximeter.meters.definition import Aggregation, Meter
-from taximeter.meters.filters import Constant, to_python
-from taximeter.meters.paths import ATTRIBUTES
+from taximeter.meters.definition import Aggregation, Meter, is_estimate
+from taximeter.meters.expression_code import Evaluate, evaluator
+from taximeter.meters.filters import Constant, parse_filter, to_python
+from taximeter.meters.kinds import SESSIONS, Mode
+from taximeter.meters.levels import END, OPEN, Levels
+from taximeter.meters.paths import ATTRIBUTES, path_problem
+from taximeter.meters.running import Running
+from taximeter.meters.sketch import new_sketch, see
 from taximeter.meters.values import canonical_text, dimension_value, quantity_pico
 from taximeter.quantities import E12, exact_pico
 
@@ -44,9 +50,10 @@ class Program(msgspec.Struct, frozen=True):
     Attributes:
         slots: Slot number of each counter, in the order of the measured values.
         measure: One value per counter, None where it does not count the event; or None if no
-            counter does. A value is 1 for count, the distinct text for unique, otherwise int pico;
-            for a grouped counter the pair (group, value). Raises Rejected `invalid_quantity` when a
-            counted value is there but is no quantity. Touches no state.
+            counter does. A value is 1 for count, the distinct text for unique, (series, tie, level)
+            for what has a `levels`, otherwise int pico; for a grouped counter the pair (group,
+            value). Raises Rejected `invalid_quantity` when a counted value is there but is no
+            quantity. Touches no state.
         measure_stored: The same for events that were accepted before: a meter that came after them
             may find no quantity there, and then does not count them. Never raises.
         add: `add(cells, values, time, event_id)` folds measured values; never fails. Time in
@@ -74,8 +81,13 @@ def compile_counters(slotted: Sequence[tuple[int, Counter]]) -> Program:
         measure.count(index, counter)
         add += _indent(_add_lines(index, slot, counter, always=index in measure.always))
     source = "\n".join([*measure.lines(), "", "", *add, ""])
-    functions = _execute(source, measure.constants, event_type)
-    lenient = _execute(source, {**measure.constants, "quantity_pico": _quantity_if_any}, event_type)
+    functions = _execute(source, {**measure.constants, **measure.functions}, event_type)
+    leniently = {name: _if_any(function) for name, function in measure.functions.items()}
+    lenient = _execute(
+        source,
+        {**measure.constants, **leniently, "quantity_pico": _quantity_if_any},
+        event_type,
+    )
     return Program(
         event_type=event_type,
         slots=tuple(slot for slot, _ in slotted),
@@ -92,11 +104,13 @@ class _MeasureSource:
 
     Attributes:
         constants: Values the source refers to by name: decimals, which have no literal.
+        functions: Value expressions by name.
         always: Indices of counters that count every event of the type.
     """
 
     def __init__(self) -> None:
         self.constants: dict[str, Decimal] = {}
+        self.functions: dict[str, Evaluate] = {}
         self.always: set[int] = set()
         self._reads: list[str] = []
         self._body: list[str] = []
@@ -143,9 +157,45 @@ class _MeasureSource:
         if meter.aggregation is Aggregation.COUNT:
             return [f"{result} = 1"]
         assert meter.value is not None, "parse_meter requires it"
-        value = self._local(meter.value)
         if meter.aggregation is Aggregation.UNIQUE:
-            return [f"{result} = None if {value} is None else canonical_text({value})"]
+            return [f"{result} = {self._canonical(meter.value)}"]
+        if meter.aggregation in SESSIONS:
+            return self._session(result, meter)
+        lines = self._quantity(result, meter.value)
+        if meter.aggregation is not Aggregation.WEIGHTED_SUM or meter.mode is Mode.DELTA:
+            return lines
+        name = "None" if meter.series is None else self._canonical(meter.series)
+        return [
+            *lines,
+            f"if {result} is not None:",
+            f"    {result} = ((event.subject, {name}), event.id, {result})",
+        ]
+
+    def _session(self, result: str, meter: Meter) -> list[str]:
+        assert meter.value is not None, "parse_meter requires it"
+        goes_on, ends = f"({OPEN!r}, 1)", f"({END!r}, 0)"
+        if meter.stop is None:
+            state = f"*{goes_on}"
+        else:
+            ended = to_python(parse_filter(meter.stop), self._local, self._constant)
+            state = f"*({ends} if {ended} else {goes_on})"
+        return [
+            f"{result} = {self._canonical(meter.value)}",
+            f"if {result} is not None:",
+            f"    {result} = ((event.subject, {result}), {state})",
+        ]
+
+    def _canonical(self, path: str) -> str:
+        value = self._local(path)
+        return f"None if {value} is None else canonical_text({value})"
+
+    def _quantity(self, result: str, text: str) -> list[str]:
+        if path_problem(text) is not None:
+            paths, evaluate = evaluator(text)
+            name = f"value{len(self.functions)}"
+            self.functions[name] = evaluate
+            return [f"{result} = {name}({', '.join(map(self._local, paths))})"]
+        value = self._local(text)
         in_bounds = f"{-_INTEGER_BOUND!r} < {value} < {_INTEGER_BOUND!r}"
         return [
             f"if {value}.__class__ is int and {in_bounds}:",
@@ -153,7 +203,7 @@ class _MeasureSource:
             f"elif {value} is None:",
             f"    {result} = None",
             "else:",
-            f"    {result} = quantity_pico({value}, {meter.value!r})",
+            f"    {result} = quantity_pico({value}, {text!r})",
         ]
 
     def _local(self, path: str) -> str:
@@ -191,7 +241,6 @@ def _unpack(count: int) -> str:
 
 
 def _add_lines(index: int, slot: int, counter: Counter, *, always: bool) -> list[str]:
-    aggregation = counter.meter.aggregation
     count, state = f"cells[{2 * slot}]", f"cells[{2 * slot + 1}]"
     lines = [f"{count} += 1"]
     if counter.group_by:
@@ -199,33 +248,39 @@ def _add_lines(index: int, slot: int, counter: Counter, *, always: bool) -> list
             f"group, value = x{index}",
             f"cell = {state}.get(group)",
             "if cell is None:",
-            f"    cell = {state}[group] = [0, {_EMPTY_SOURCE[aggregation]}]",
+            f"    cell = {state}[group] = [0, {_empty_source(counter.meter)}]",
             "cell[0] += 1",
-            *_fold_lines(aggregation, "cell[1]", "value"),
+            *_fold_lines(counter.meter, "cell[1]", "value"),
         ]
     else:
-        lines += _fold_lines(aggregation, state, f"x{index}")
+        lines += _fold_lines(counter.meter, state, f"x{index}")
     return lines if always else [f"if x{index} is not None:", *_indent(lines)]
 
 
-_EMPTY_SOURCE: Final = {
-    Aggregation.COUNT: "0",
-    Aggregation.SUM: "0",
-    Aggregation.AVG: "0",
-    Aggregation.MIN: "None",
-    Aggregation.MAX: "None",
-    Aggregation.LAST: "None",
-    Aggregation.UNIQUE: "set()",
-}
+def _empty_source(meter: Meter) -> str:
+    """`aggregate.empty(meter)`."""
+    match meter.aggregation:
+        case Aggregation.COUNT | Aggregation.SUM | Aggregation.AVG:
+            return "0"
+        case Aggregation.MIN | Aggregation.MAX | Aggregation.LAST:
+            return "None"
+        case Aggregation.UNIQUE:
+            return "new_sketch()" if is_estimate(meter) else "set()"
+        case Aggregation.PERCENTILE:
+            return "{}"
+        case Aggregation.WEIGHTED_SUM | Aggregation.SESSION | Aggregation.CONCURRENCY:
+            return "Running()" if meter.mode is Mode.DELTA else "Levels()"
 
 
-def _fold_lines(aggregation: Aggregation, state: str, value: str) -> list[str]:
+def _fold_lines(meter: Meter, state: str, value: str) -> list[str]:
     """`aggregate.merge(state, single(value))` in place."""
-    match aggregation:
+    match meter.aggregation:
         case Aggregation.COUNT:
             return []
         case Aggregation.SUM | Aggregation.AVG:
             return [f"{state} += {value}"]
+        case Aggregation.UNIQUE if is_estimate(meter):
+            return [f"see({state}, {value})"]
         case Aggregation.UNIQUE:
             return [f"{state}.add({value})"]
         case Aggregation.LAST:
@@ -234,6 +289,12 @@ def _fold_lines(aggregation: Aggregation, state: str, value: str) -> list[str]:
             return _replace_lines("<", state, value)
         case Aggregation.MAX:
             return _replace_lines(">", state, value)
+        case Aggregation.PERCENTILE:
+            return [f"held = {state}", f"held[{value}] = held.get({value}, 0) + 1"]
+        case Aggregation.WEIGHTED_SUM if meter.mode is Mode.DELTA:
+            return [f"{state}.change({value}, time)"]
+        case Aggregation.WEIGHTED_SUM | Aggregation.SESSION | Aggregation.CONCURRENCY:
+            return [f"series, tie, level = {value}", f"{state}.put(series, (time, tie, level))"]
 
 
 def _replace_lines(sign: str, state: str, value: str) -> list[str]:
@@ -252,9 +313,23 @@ def _quantity_if_any(value: Any, _path: str) -> int | None:
     return exact_pico(value)
 
 
+def _if_any(evaluate: Evaluate) -> Evaluate:
+    def evaluate_if_any(*values: Any) -> int | None:
+        try:
+            return evaluate(*values)
+        except Rejected:
+            return None
+
+    return evaluate_if_any
+
+
 def _execute(source: str, constants: dict[str, Any], event_type: str) -> dict[str, Any]:
     scope: dict[str, Any] = {
         "EMPTY": {},
+        "Running": Running,
+        "Levels": Levels,
+        "new_sketch": new_sketch,
+        "see": see,
         "Decimal": Decimal,
         "dimension_value": dimension_value,
         "canonical_text": canonical_text,

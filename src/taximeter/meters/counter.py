@@ -64,4 +64,20 @@ class Counter(msgspec.Struct, frozen=True, eq=False):
             self.filter,
             self.group_by,
             tuple(meter.dimensions[name] for name in self.group_by),
+            *_settings(meter),
         )
+
+
+def _settings(meter: Meter) -> tuple[object, ...]:
+    """What else changes the number; nothing for a meter without such settings."""
+    settings = {
+        "percentile": meter.percentile_pico,
+        "mode": meter.mode,
+        "series": meter.series,
+        "timeout_s": meter.timeout_s,
+        "per": meter.per,
+        "stop": meter.stop,
+        "precision": meter.precision,
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    return (given,) if given else ()

@@ -11,26 +11,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import duckdb
 import numpy as np
 
 from taximeter.adapters.store.sql import (
+    Place,
     Relation,
     Statement,
-    aggregated,
+    Total,
     dimension_columns,
-    finished,
     meter_conditions,
+    totals,
     value_column,
 )
+from taximeter.adapters.store.weighed import point_columns, reach, weighed
 from taximeter.invoices.lineage import leaf_bytes, merkle_digest
+from taximeter.meters.definition import Meter, weighs_time
 from taximeter.ports import LineScope, Recount
 
-Place: TypeAlias = tuple[Any, ...]  # (index of the scope, *group)
-
+NO_EVENTS: Final = merkle_digest(())
 _FETCH_ROWS: Final = 50_000
+_COUNTING: Final = tuple(
+    name for name in Meter.__struct_fields__ if name not in ("key", "dimensions", "unit")
+)
+"""What a meter's number depends on, dimensions aside."""
 
 
 def recount(
@@ -46,7 +52,9 @@ def recount(
     for alike in _alike(scopes):
         for (index, *group), counted in _counted(db, relation, scopes, alike):
             found[index].append(Recount(tuple(group), *counted))
-    nothing = Recount((), 0, 0, merkle_digest(()))
+    for rows in found:
+        rows.sort(key=lambda row: [(text is None, text or "") for text in row.group])
+    nothing = Recount((), 0, 0, NO_EVENTS)
     return [
         rows or ([] if scope.group_by else [nothing])
         for scope, rows in zip(scopes, found, strict=True)
@@ -58,7 +66,7 @@ def _alike(scopes: Sequence[LineScope]) -> list[list[int]]:
     runs: dict[Any, list[int]] = {}
     for index, scope in enumerate(scopes):
         dimensions = tuple(sorted(scope.meter.dimensions.items()))
-        meter = (scope.meter.event_type, scope.meter.aggregation, scope.meter.value)
+        meter = tuple(getattr(scope.meter, name) for name in _COUNTING)
         filters = (scope.meter.filter, scope.filter)
         key = (scope.namespace, meter, dimensions, filters, scope.group_by)
         runs.setdefault(key, []).append(index)
@@ -72,34 +80,49 @@ def _counted(
     alike: Sequence[int],
 ) -> Iterator[tuple[Place, tuple[int, int, str]]]:
     """Value in pico, events and digest of each (scope, group) with events, in order."""
-    aggregation = scopes[alike[0]].meter.aggregation
-    names = ["scope", *(f"g{i}" for i in range(len(scopes[alike[0]].group_by)))]
+    example = scopes[alike[0]]
+    names = ["scope", *(f"g{i}" for i in range(len(example.group_by)))]
     place = ", ".join(names)
     cursor = db.cursor()  # its own, for it may be given up before its last row is read
     try:
         cursor.register("scopes", _scope_table(scopes, alike))
-        events, parameters = _events_of(relation, scopes[alike[0]], scopes, alike)
-        totals = aggregated(
-            cursor,
-            lambda aggregate: (
-                f"SELECT {place}, {aggregate}, count(*) FROM ({events}) "
-                f"GROUP BY {place} ORDER BY {place}"
-            ),
-            parameters,
-            aggregation,
-        )
+        events, parameters = _events_of(relation, example, scopes, alike)
+        if weighs_time(example.meter):
+            counted = _weighed(cursor, relation, scopes, alike, names)
+        else:
+            counted = totals(cursor, example.meter, place, events, parameters)
         cursor.execute(
             f"SELECT {place}, seq, id, source, type, subject, time, coalesce(data, 'null') "
             f"FROM ({events}) ORDER BY {place}, seq",
             parameters,
         )
-        leaves = groupby(_fetched(cursor), key=itemgetter(slice(0, len(names))))
-        for total, (at, rows) in zip(totals, leaves, strict=True):
-            assert tuple(total[:-2]) == at, "both statements order alike"
+        for at, rows in groupby(_fetched(cursor), key=itemgetter(slice(0, len(names)))):
             digest = merkle_digest(leaf_bytes(*row[len(names) :]) for row in rows)
-            yield at, (finished(aggregation, total[-2], total[-1]), total[-1], digest)
+            yield at, (*counted.pop(at), digest)
+        for at, total in counted.items():
+            yield at, (*total, NO_EVENTS)
     finally:
         cursor.close()
+
+
+def _weighed(
+    db: duckdb.DuckDBPyConnection,
+    relation: Relation,
+    scopes: Sequence[LineScope],
+    alike: Sequence[int],
+    place: Sequence[str],
+) -> dict[Place, Total]:
+    """Places that have events or usage; a level may be left from before its period."""
+    events, parameters = _points_of(relation, scopes[alike[0]], scopes, alike)
+    found = weighed(
+        db,
+        scopes[alike[0]].meter,
+        place,
+        events,
+        parameters,
+        lambda at: (scopes[at[0]].period,),
+    )
+    return {at: total for at, (total,) in found if any(total)}
 
 
 def _fetched(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
@@ -133,13 +156,10 @@ def _events_of(
 ) -> tuple[str, dict[str, Any]]:
     """The counted events of all these scopes, with `scope`, groups and `value`."""
     statement = Statement(relation)
-    dimensions = dimension_columns(statement, example.meter, example.group_by)
-    groups = "".join(f", {text} AS g{i}" for i, text in enumerate(dimensions))
+    groups = _groups(statement, example)
     conditions = [
-        f"namespace = {statement.bind(example.namespace)}",
         f'"time" >= {statement.bind(min(scopes[i].period.start for i in alike))}',
-        f'"time" < {statement.bind(max(scopes[i].period.end for i in alike))}',
-        *meter_conditions(statement, example.meter, example.filter),
+        *_conditions(statement, example, scopes, alike),
     ]
     text = f"""
         SELECT * FROM (
@@ -151,3 +171,38 @@ def _events_of(
         WHERE value IS NOT NULL
     """
     return text, statement.parameters
+
+
+def _points_of(
+    relation: Relation,
+    example: LineScope,
+    scopes: Sequence[LineScope],
+    alike: Sequence[int],
+) -> tuple[str, dict[str, Any]]:
+    """What `weighed` reads: the events of all these scopes and what they open with."""
+    statement = Statement(relation)
+    groups = _groups(statement, example)
+    conditions = _conditions(statement, example, scopes, alike)
+    within = ["subject = scope_subject", '"time" < scope_end', "seq <= scope_upto"]
+    within += reach(example.meter, "scope_start")
+    text = f"""
+        SELECT scope, scope_start AS place_start{groups},
+            {point_columns(statement, example.meter)}, "time"
+        FROM events JOIN scopes ON {" AND ".join(within)} WHERE {" AND ".join(conditions)}
+    """
+    return text, statement.parameters
+
+
+def _groups(statement: Statement, example: LineScope) -> str:
+    dimensions = dimension_columns(statement, example.meter, example.group_by)
+    return "".join(f", {text} AS g{i}" for i, text in enumerate(dimensions))
+
+
+def _conditions(
+    statement: Statement, example: LineScope, scopes: Sequence[LineScope], alike: Sequence[int]
+) -> list[str]:
+    return [
+        f"namespace = {statement.bind(example.namespace)}",
+        f'"time" < {statement.bind(max(scopes[i].period.end for i in alike))}',
+        *meter_conditions(statement, example.meter, example.filter),
+    ]

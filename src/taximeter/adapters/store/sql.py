@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from itertools import groupby
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import duckdb
 import msgspec
 
 from taximeter.adapters.store.leaves import column_name, leaf
 from taximeter.errors import Rejected
-from taximeter.meters.aggregate import mean_pico
-from taximeter.meters.definition import Aggregation, Meter, check_dimension
+from taximeter.events.envelope import Event
+from taximeter.meters.aggregate import finish
+from taximeter.meters.definition import Aggregation, Meter, check_dimension, is_estimate
+from taximeter.meters.expression_code import evaluator
 from taximeter.meters.filters import (
     And,
     Compare,
@@ -30,9 +33,15 @@ from taximeter.meters.filters import (
     Or,
     parse_filter,
 )
-from taximeter.meters.paths import ATTRIBUTES, path_problem, segments
+from taximeter.meters.kinds import SESSIONS
+from taximeter.meters.paths import ATTRIBUTES, path_problem, read, segments
+from taximeter.meters.rounding import half_up
+from taximeter.meters.sketch import new_sketch, see
 from taximeter.meters.values import canonical_text
 from taximeter.quantities import E12, FRACTION_DIGITS, exact_pico
+
+Place: TypeAlias = tuple[Any, ...]
+"""Where a total belongs, such as (window, *group) or (scope, *group)."""
 
 _QUANTITY: Final = "DECIMAL(38, 12)"
 
@@ -190,12 +199,81 @@ def value_column(statement: Statement, meter: Meter) -> str:
         return "true"
     if meter.value is None:
         raise Rejected("invalid_parameter", f"meter {meter.key!r} has no value path")
-    if meter.aggregation is Aggregation.UNIQUE:
+    if meter.aggregation is Aggregation.UNIQUE or meter.aggregation in SESSIONS:
         return statement.distinct(meter.value)
+    if path_problem(meter.value) is not None:
+        return f"expression_at(data, {statement.bind(meter.value)})"
     return statement.quantity(meter.value)
 
 
-def aggregate_column(aggregation: Aggregation, *, wide: bool = False) -> str:
+class Total(NamedTuple):
+    """The quantity of some events, and how many they were."""
+
+    value_pico: int
+    events: int
+
+
+def totals(
+    db: duckdb.DuckDBPyConnection,
+    meter: Meter,
+    place: str,
+    events: str,
+    parameters: dict[str, Any],
+) -> dict[Place, Total]:
+    """
+    Aggregate events at each place, in the order of the places (NULL last).
+
+    Args:
+        meter: One that does not weigh time.
+        place: Columns, separated by commas; at least one.
+        events: A statement that gives them and `value`, `time`, `id`.
+    """
+    if meter.aggregation is Aggregation.PERCENTILE or is_estimate(meter):
+        return _from_histograms(db, meter, place, events, parameters)
+    rows = _aggregated(
+        db,
+        lambda aggregate: (
+            f"SELECT {place}, {aggregate}, count(*) FROM ({events}) WHERE value IS NOT NULL "
+            f"GROUP BY {place} ORDER BY {place}"
+        ),
+        parameters,
+        meter.aggregation,
+    )
+    return {
+        tuple(at): Total(_finished(meter.aggregation, state, count), count)
+        for *at, state, count in rows
+    }
+
+
+def _from_histograms(
+    db: duckdb.DuckDBPyConnection,
+    meter: Meter,
+    place: str,
+    events: str,
+    parameters: dict[str, Any],
+) -> dict[Place, Total]:
+    """What SQL has no exact aggregate for is finished here, from each value and its frequency."""
+    rows = db.execute(
+        f"SELECT {place}, value, count(*) FROM ({events}) WHERE value IS NOT NULL "
+        f"GROUP BY {place}, value ORDER BY {place}",
+        parameters,
+    ).fetchall()
+    found: dict[Place, Total] = {}
+    for at, alike in groupby(rows, key=lambda row: row[:-2]):
+        seen = {value: count for *_, value, count in alike}
+        count = sum(seen.values())
+        state: Any
+        if is_estimate(meter):
+            state = new_sketch()
+            for text in seen:
+                see(state, text)
+        else:
+            state = {pico_of(value): count for value, count in seen.items()}
+        found[at] = Total(finish(meter, count, state), count)
+    return found
+
+
+def _aggregate_column(aggregation: Aggregation, *, wide: bool = False) -> str:
     """
     The aggregate of a column `value`, beside `time` and `id`.
 
@@ -217,9 +295,10 @@ def aggregate_column(aggregation: Aggregation, *, wide: bool = False) -> str:
             return "min(value)"
         case Aggregation.MAX:
             return "max(value)"
+    raise AssertionError(f"{aggregation} has no aggregate in SQL")
 
 
-def aggregated(
+def _aggregated(
     db: duckdb.DuckDBPyConnection,
     text: Callable[[str], str],
     parameters: dict[str, Any],
@@ -232,13 +311,13 @@ def aggregated(
         text: Gives the statement for an aggregate.
     """
     try:
-        return db.execute(text(aggregate_column(aggregation)), parameters).fetchall()
+        return db.execute(text(_aggregate_column(aggregation)), parameters).fetchall()
     except duckdb.OutOfRangeException:  # a sum of more than 38 digits
-        wide = aggregate_column(aggregation, wide=True)
+        wide = _aggregate_column(aggregation, wide=True)
         return db.execute(text(wide), parameters).fetchall()
 
 
-def finished(aggregation: Aggregation, state: Any, events: int) -> int:
+def _finished(aggregation: Aggregation, state: Any, events: int) -> int:
     """The quantity in pico of what an aggregate gave."""
     match aggregation:
         case Aggregation.COUNT:
@@ -248,7 +327,7 @@ def finished(aggregation: Aggregation, state: Any, events: int) -> int:
         case Aggregation.SUM:
             return _total(state)
         case Aggregation.AVG:
-            return mean_pico(_total(state), events)
+            return half_up(_total(state), events)
         case Aggregation.LAST:
             return pico_of(_members(state)[2])
         case _:
@@ -291,8 +370,7 @@ def compare_numbers(text: str | None, other: str | None) -> int | None:
 
 def numeric_text(text: str | None) -> Decimal | None:
     """The quantity of a string's leaf, however it is spelled; None if it is none."""
-    pico = None if text is None else exact_pico(text[1:])
-    return None if pico is None else Decimal(f"{pico}E-12")
+    return _decimal(None if text is None else exact_pico(text[1:]))
 
 
 def canonical_at(data: str | None, path: str) -> str | None:
@@ -305,9 +383,24 @@ def canonical_at(data: str | None, path: str) -> str | None:
     return canonical_text(value)
 
 
+def expression_at(data: str | None, text: str) -> Decimal | None:
+    """The value of an event by an expression; None if it is missing or no quantity."""
+    paths, evaluate = evaluator(text)
+    event = Event("", "", "", data=None if data is None else _json.decode(data))
+    try:
+        return _decimal(evaluate(*(read(event, path) for path in paths)))
+    except Rejected:
+        return None
+
+
+def _decimal(pico: int | None) -> Decimal | None:
+    return None if pico is None else Decimal(f"{pico}E-12")
+
+
 FUNCTIONS: Final[tuple[tuple[Callable[..., Any], list[Any], str], ...]] = (
     (compare_numbers, ["VARCHAR", "VARCHAR"], "INTEGER"),
     (numeric_text, ["VARCHAR"], "DECIMAL(38, 12)"),
     (canonical_at, ["VARCHAR", "VARCHAR"], "VARCHAR"),
+    (expression_at, ["VARCHAR", "VARCHAR"], "DECIMAL(38, 12)"),
 )
 """Python for the rare cases that SQL cannot do exactly: function, types it takes, type it gives."""

@@ -13,12 +13,13 @@ import numpy as np
 from taximeter.adapters.store.sql import (
     Relation,
     Statement,
-    aggregated,
     dimension_columns,
-    finished,
     meter_conditions,
+    totals,
     value_column,
 )
+from taximeter.adapters.store.weighed import point_columns, reach, weighed
+from taximeter.meters.definition import weighs_time
 from taximeter.periods import Period
 from taximeter.ports import UsageQuery, UsageRow
 
@@ -30,7 +31,6 @@ def usage(db: duckdb.DuckDBPyConnection, relation: Relation, query: UsageQuery) 
     Raises:
         Rejected: `invalid_parameter` for an unknown dimension, `invalid_filter`.
     """
-    windows = [w for w in query.windows if w.start < w.end]
     statement = Statement(relation)
     dimensions = dimension_columns(statement, query.meter, query.group_by)
     conditions = [
@@ -38,41 +38,52 @@ def usage(db: duckdb.DuckDBPyConnection, relation: Relation, query: UsageQuery) 
         f"seq <= {statement.bind(query.upto)}",
         *meter_conditions(statement, query.meter, query.filter),
     ]
+    windows = [w for w in query.windows if w.start < w.end]
     if not windows or query.subjects == ():
         return []
-    conditions += [
-        f'"time" >= {statement.bind(windows[0].start)}',
-        f'"time" < {statement.bind(windows[-1].end)}',
-    ]
     if query.subjects is not None:
         conditions.append(one_of(statement, "subject", query.subjects))
+    conditions.append(f'"time" < {statement.bind(windows[-1].end)}')
     names = [f"g{index}" for index in range(len(dimensions))]
-    place = ", ".join(["win", *names])
-    selected = [f"{text} AS {name}" for text, name in zip(dimensions, names, strict=True)]
+    groups = "".join(f", {text} AS {name}" for text, name in zip(dimensions, names, strict=True))
+    start = statement.bind(windows[0].start)
+    if weighs_time(query.meter):
+        conditions += reach(query.meter, start)
+        events = f"""
+            SELECT {start}::BIGINT AS place_start{groups}, {point_columns(statement, query.meter)},
+                "time" FROM events WHERE {" AND ".join(conditions)}
+        """
+        return _weighed_rows(db, query, ["place_start", *names], events, statement)
+    conditions.append(f'"time" >= {start}')
     value = value_column(statement, query.meter)
     with _buckets(db, query.windows) as (joined, window):
-        counted = f"""
-            SELECT {", ".join([f"{window} AS win", *selected])}, {value} AS value, "time", id
+        events = f"""
+            SELECT {window} AS win{groups}, {value} AS value, "time", id
             FROM events {joined} WHERE {" AND ".join(conditions)}
         """
-        rows = aggregated(
-            db,
-            lambda aggregate: (
-                f"SELECT {place}, {aggregate}, count(*) FROM ({counted}) "
-                f"WHERE value IS NOT NULL GROUP BY {place} ORDER BY {place}"
-            ),
-            statement.parameters,
-            query.meter.aggregation,
+        place = ", ".join(["win", *names])
+        found = totals(db, query.meter, place, events, statement.parameters)
+    return [UsageRow(at[0], at[1:], *total) for at, total in found.items()]
+
+
+def _weighed_rows(
+    db: duckdb.DuckDBPyConnection,
+    query: UsageQuery,
+    place: Sequence[str],
+    events: str,
+    statement: Statement,
+) -> list[UsageRow]:
+    indices = [index for index, one in enumerate(query.windows) if one.start < one.end]
+    windows = [query.windows[index] for index in indices]
+    found = [
+        UsageRow(index, at[1:], *total)
+        for at, of_windows in weighed(
+            db, query.meter, place, events, statement.parameters, lambda _: windows
         )
-    return [
-        UsageRow(
-            window=row[0],
-            group=tuple(row[1:-2]),
-            value_pico=finished(query.meter.aggregation, row[-2], row[-1]),
-            events=row[-1],
-        )
-        for row in rows
+        for index, total in zip(indices, of_windows, strict=True)
+        if any(total)
     ]
+    return sorted(found, key=lambda row: (row.window, [(v is None, v or "") for v in row.group]))
 
 
 def one_of(statement: Statement, column: str, values: Sequence[str]) -> str:
@@ -96,7 +107,8 @@ def _buckets(db: duckdb.DuckDBPyConnection, windows: Sequence[Period]) -> Iterat
         return
     start = min(window.start for window in windows)
     span = max(window.end for window in windows) - start
-    width = max(1, span // (4 * len(windows)))
+    length = sum(window.end - window.start for window in windows)  # more than the span if rolling
+    width = max(1, span // (4 * len(windows)), length // (8 * len(windows)))
     listed = [
         (bucket, index, window.start, window.end)
         for index, window in enumerate(windows)
