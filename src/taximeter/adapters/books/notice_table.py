@@ -67,7 +67,8 @@ class NoticeTable:
         with self._connection.read() as sqlite:
             found = sqlite.execute(
                 "SELECT namespace, customer, alert, name, threshold, past, times "
-                "FROM alert_marks WHERE namespace = coalesce(?, namespace)",
+                "FROM alert_marks WHERE namespace = coalesce(?, namespace) "
+                "ORDER BY namespace, alert, customer, name, threshold",
                 (namespace,),
             )
             return [
