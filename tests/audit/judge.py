@@ -86,6 +86,11 @@ def cost_of(feature: str, amount: str) -> int:
     return (pico(amount) * pico(COSTS[feature]) + E12 // 2) // E12
 
 
+def affordable(feature: str, credit: int) -> int:
+    """The most units of a feature whose exact cost an amount of credit covers."""
+    return max(0, credit) * E12 // pico(COSTS[feature])
+
+
 def judge(records: Iterable[Record], booked_at: Mapping[int, int] | None = None) -> Verdict:
     """
     Everything that can be said from the answers.
@@ -186,16 +191,21 @@ def _real_time(placed: list[_Placed], verdict: Verdict) -> None:
 
 
 def _instants(placed: list[_Placed]) -> None:
-    """Narrow the span of each instant by those before and after it."""
+    """
+    Narrow the span of each instant by those before and after it.
+
+    Refusals after the same seq have no order among themselves, so they narrow nothing.
+    """
     earliest = 0
     for one in placed:
-        earliest = max(earliest, one.record.wall - MILLISECOND)
-        one.earliest = earliest
+        one.earliest = max(earliest, one.record.wall - MILLISECOND)
+        if one.record.done:
+            earliest = one.earliest
     latest = NEVER
     for one in reversed(placed):
-        record = one.record
-        latest = min(latest, record.wall + record.ended - record.started + MILLISECOND)
-        one.latest = max(latest, one.earliest)
+        one.latest = max(min(latest, _answered_at(one.record)), one.earliest)
+        if one.record.done:
+            latest = one.latest
 
 
 def _believe(placed: list[_Placed], booked_at: Mapping[int, int], verdict: Verdict) -> None:
@@ -233,6 +243,8 @@ def _step(one: _Placed, names: list[str], verdict: Verdict) -> tuple[str, str] |
         What is wrong at the earliest instant, if none does.
     """
     wallets = [verdict.wallets.setdefault(name, Wallet()) for name in names]
+    if not one.record.done and min(w.next_change_at for w in wallets) <= one.latest:
+        wallets = [wallet.copy() for wallet in wallets]  # what it shows was not the last word
     for wallet in wallets:
         wallet.advance(one.earliest)
     complaint: tuple[str, str] | None = None
@@ -243,10 +255,8 @@ def _step(one: _Placed, names: list[str], verdict: Verdict) -> tuple[str, str] |
         before = [wallet.balance for wallet in trial]
         failure = _RULES[one.record.kind](one.record, trial)
         if failure is None:
-            verdict.wallets.update(zip(names, trial, strict=True))
             if one.record.done:
-                for name, wallet, balance in zip(names, trial, before, strict=True):
-                    verdict.changes.setdefault(name, {})[one.place[0]] = wallet.balance - balance
+                _keep(one, names, trial, before, verdict)
             return None
         kind, text = failure
         complaint = complaint or (kind, f"{one.record}: {text}")
@@ -254,6 +264,14 @@ def _step(one: _Placed, names: list[str], verdict: Verdict) -> tuple[str, str] |
             return complaint
         for wallet in wallets:
             wallet.advance(due)
+
+
+def _keep(
+    one: _Placed, names: list[str], wallets: list[Wallet], before: list[int], verdict: Verdict
+) -> None:
+    for name, wallet, balance in zip(names, wallets, before, strict=True):
+        verdict.wallets[name] = wallet
+        verdict.changes.setdefault(name, {})[one.place[0]] = wallet.balance - balance
 
 
 Failure = tuple[str, str] | None
@@ -305,15 +323,16 @@ def _reserve(record: Record, wallets: list[Wallet]) -> Failure:
     if not record.done:
         if enough:
             return "refused, but there was enough", f"{plain(usable)} was usable"
-        if ask["partial"] and usable >= cost_of(feature, "1"):
+        if ask["partial"] and affordable(feature, usable):
             return "refused, but a part could be had", f"{plain(usable)} was usable"
         return _because(record, "insufficient_credit")
     granted = pico(record.answer["granted"])
-    if granted > asked or (granted < asked and (enough or not ask["partial"])):
-        return "granted another amount", f"{plain(usable)} was usable"
     cost = cost_of(feature, plain(granted))
     if cost > usable:
         return "reserved what was not there", f"only {plain(usable)} was usable"
+    most = asked if enough else affordable(feature, usable)
+    if granted != most or (granted < asked and not ask["partial"]):
+        return "granted another amount", f"{plain(most)} could be had"
     expires_at = _instant(record.answer["expires_at"])
     created_at = expires_at - ask["ttl"] * 1_000_000
     if not _within(record, created_at):
@@ -323,8 +342,12 @@ def _reserve(record: Record, wallets: list[Wallet]) -> Failure:
 
 
 def _within(record: Record, instant: int) -> bool:
-    span = record.ended - record.started
-    return record.wall - MILLISECOND <= instant <= record.wall + span + MILLISECOND
+    return record.wall - MILLISECOND <= instant <= _answered_at(record)
+
+
+def _answered_at(record: Record) -> int:
+    """The latest instant at which it can have been decided."""
+    return record.wall + record.ended - record.started + MILLISECOND
 
 
 def _instant(text: str) -> int:
@@ -346,6 +369,8 @@ def _settle(record: Record, wallets: list[Wallet]) -> Failure:
     if too_much:
         return "settled more than was held", f"{plain(hold.quantity)} was held"
     cost = cost_of(hold.feature, record.ask["amount"])
+    if amount <= hold.quantity:
+        cost = min(cost, hold.amount)  # each extension was rounded by itself
     wallet.settle(hold, cost)
     return _numbers(record, wallet)
 
@@ -367,7 +392,7 @@ def _extend(record: Record, wallets: list[Wallet]) -> Failure:
     if hold is None:
         return _no_such_hold(record, wallet)
     more = pico(record.ask["amount"])
-    cost = cost_of(hold.feature, plain(hold.quantity + more)) - hold.amount
+    cost = cost_of(hold.feature, record.ask["amount"])
     usable = wallet.usable(hold.feature)
     if not record.done:
         if cost <= usable:
@@ -393,6 +418,9 @@ def _no_such_hold(record: Record, wallet: Wallet) -> Failure:
 def _grant(record: Record, wallets: list[Wallet]) -> Failure:
     (wallet,) = wallets
     ask = record.ask
+    if not record.done:
+        over = 0 < ask["expires_at"] <= _answered_at(record)
+        return None if over else ("refused, but nothing was wrong with it", ask["id"])
     wallet.grant(
         Lot(
             id=ask["id"],
@@ -415,7 +443,9 @@ def _void(record: Record, wallets: list[Wallet]) -> Failure:
     if wallet.is_over(lot):
         return ("ended twice", f"{lot.id} had ended before") if record.done else None
     if not record.done:
-        return "refused, but it had not ended", lot.id
+        # Of a lot that was spent before, no number tells on which side of its end this was.
+        spent = lot.remaining == 0 and lot.expires_at <= _answered_at(record)
+        return None if spent else ("refused, but it had not ended", lot.id)
     gone = wallet.void(lot)
     said = record.answer.get("voided")
     if said is not None and pico(said) != gone:

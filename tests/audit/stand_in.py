@@ -12,10 +12,10 @@ import random
 from typing import Any
 
 from tests.audit.amounts import pico, plain
-from tests.audit.judge import RESOLVED, cost_of
+from tests.audit.judge import RESOLVED, affordable, cost_of
 from tests.audit.record import Record
 from tests.audit.wallet import NEVER, Hold, Lot, Wallet
-from tests.audit.workload import COSTS, Request, Workload, instant
+from tests.audit.workload import Request, Workload, instant
 
 BASE = 1_790_000_000_000_000
 STEP = 8_000
@@ -98,10 +98,10 @@ class StandIn:
         granted, feature = ask["amount"], ask["feature"]
         usable = wallet.usable(feature)
         if cost_of(feature, granted) > usable:
-            whole = usable // pico(COSTS[feature])
-            if not whole or not ask["partial"]:
+            most = affordable(feature, usable)
+            if not most or not ask["partial"]:
                 raise Refused(402, "insufficient_credit")
-            granted = str(whole)
+            granted = plain(most)
         expires_at = wallet.at + ask["ttl"] * 1_000_000
         hold = Hold(ask["id"], feature, pico(granted), expires_at)
         wallet.hold(hold, cost_of(feature, granted))
@@ -116,7 +116,8 @@ class StandIn:
         hold = self._open(wallet, ask["hold"])
         if pico(ask["amount"]) > hold.quantity and not ask["overage"]:
             raise Refused(422, "exceeds_reservation")
-        wallet.settle(hold, cost_of(hold.feature, ask["amount"]))
+        cost = cost_of(hold.feature, ask["amount"])
+        wallet.settle(hold, min(cost, hold.amount) if not ask["overage"] else cost)
         return self._after(wallet, status="settled")
 
     def _release(self, wallet: Wallet, ask: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +127,7 @@ class StandIn:
     def _extend(self, wallet: Wallet, ask: dict[str, Any]) -> dict[str, Any]:
         hold = self._open(wallet, ask["hold"])
         more = pico(ask["amount"])
-        cost = cost_of(hold.feature, plain(hold.quantity + more)) - hold.amount
+        cost = cost_of(hold.feature, ask["amount"])
         if cost > wallet.usable(hold.feature):
             raise Refused(402, "insufficient_credit")
         hold.quantity += more
@@ -135,6 +136,8 @@ class StandIn:
         return self._after(wallet, expires_at=instant(hold.expires_at))
 
     def _grant(self, wallet: Wallet, ask: dict[str, Any]) -> dict[str, Any]:
+        if 0 < ask["expires_at"] <= wallet.at:
+            raise Refused(422, "invalid_request")
         wallet.grant(
             Lot(
                 ask["id"],
