@@ -56,16 +56,12 @@ class Taximeter(BaseMeter):
         May they? Changes nothing, and raises nothing the server or the network does: without an
         answer the feature's fail policy decides, and `decision.decided_by` says so.
         """
-        lease = self._slices.get((customer, feature)) if not scope else None
-        if lease is not None:
-            leased = lease.check(amount)
-            if leased is not None:
-                return leased
-        elif self.options.lease:
+        lease = None if scope else self._slices.get((customer, feature))
+        if lease is None and (self._slices or self.options.lease):
             lease = self._slice(customer, feature, scope)
-            leased = None if lease is None else lease.check(amount)
-            if leased is not None:
-                return leased
+        leased = None if lease is None else lease.check(amount)
+        if leased is not None:
+            return leased
         call = check_call(customer, feature, amount, scope)
         try:
             return self._decided(feature, self._engine.ask(call))

@@ -5,6 +5,7 @@ One HTTP call, described apart from how it is made: the same for threads and for
 from __future__ import annotations
 
 import asyncio
+import encodings.idna
 import ssl
 import threading
 import weakref
@@ -12,11 +13,16 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple, NoReturn
 
+import httpcore
 import httpx
 
 from taximeter_sdk.encoding import from_json, to_json
 from taximeter_sdk.errors import Rejected, TaximeterError, Unavailable
 from taximeter_sdk.version import __version__
+
+# Imported only at the first request otherwise: a fork in the middle of that would leave the child
+# with half a module.
+_FORK_SAFE: Final = (httpcore, encodings.idna)
 
 USER_AGENT: Final = f"taximeter-sdk/{__version__}"
 _NOT_NOW: Final = frozenset({408, 425, 429})
