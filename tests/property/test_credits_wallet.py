@@ -169,6 +169,16 @@ class Wallets(RuleBasedStateMachine):
         subject.do("settle", hold, amount, subject.now, CAUSE, allow_overage=beyond)
         subject.oracle.settle(hold, amount)
 
+    @rule(data=st.data(), amount=st.integers(1, 9), feature=features)
+    def overdraw(self, data: Any, amount: int, feature: str | None) -> None:
+        subject, hold = self.subject(data), self.name("h")
+        everything = subject.oracle.coverable(feature)
+        subject.do("hold", hold, 0, feature, subject.now)
+        subject.oracle.hold(hold, 0, feature)
+        beyond = everything + amount
+        subject.do("settle", hold, beyond, subject.now, CAUSE, allow_overage=True)
+        subject.oracle.settle(hold, beyond)
+
     @precondition(lambda self: self.has_holds)
     @rule(data=st.data())
     def spend_held(self, data: Any) -> None:

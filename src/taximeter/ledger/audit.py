@@ -13,28 +13,26 @@ from taximeter.ledger.transaction import OVERDRAFT, WALLET, Transaction, is_bala
 from taximeter.quantities import format_quantity
 
 
-def audit(transactions: Iterable[Transaction], opening_pico: int = 0) -> list[str]:
+def audit(transactions: Iterable[Transaction]) -> list[str]:
     """
-    Check a wallet's ledger from its first transaction on.
+    Check a wallet's ledger.
 
     Args:
-        transactions: In order, all of them.
-        opening_pico: The balance before the first.
+        transactions: All of them from the first on, in order.
 
     Returns:
         A sentence for each finding; nothing means proven: every transaction sums to zero, none is
         missing or out of order, each balance follows from the one before, no lot is below zero,
-        the overdraft is not above it, and opening + grants - spends - expiries - voids - refunds -
-        transfers is the closing balance.
+        the overdraft is not above it, and grants - spends - expiries - voids - refunds - transfers
+        is the closing balance.
     """
     ledger = list(transactions)
-    return [*_step_by_step(ledger, opening_pico), *_as_a_whole(ledger, opening_pico)]
+    return [*_step_by_step(ledger), *_as_a_whole(ledger)]
 
 
-def _step_by_step(ledger: list[Transaction], opening_pico: int) -> Iterator[str]:
+def _step_by_step(ledger: list[Transaction]) -> Iterator[str]:
     accounts: dict[str, int] = {}
-    balance_pico = opening_pico
-    ordinal, at = 0, 0
+    balance_pico, ordinal, at = 0, 0, 0
     for transaction in ledger:
         name = f"transaction {transaction.ordinal}"
         if transaction.ordinal != ordinal + 1:
@@ -68,13 +66,11 @@ def _bounds(name: str, account: str, pico: int) -> Iterator[str]:
         yield f"{name} repays {format_quantity(pico)} more overdraft than there was"
 
 
-def _as_a_whole(ledger: list[Transaction], opening_pico: int) -> Iterator[str]:
-    if not ledger:
-        return
-    closing_pico = statement(ledger, opening_pico).closing_pico
-    if closing_pico != ledger[-1].balance_after_pico:
+def _as_a_whole(ledger: list[Transaction]) -> Iterator[str]:
+    closing_pico = statement(ledger).closing_pico
+    last_pico = ledger[-1].balance_after_pico if ledger else 0
+    if closing_pico != last_pico:
         yield (
-            f"opening, grants, spends, expiries and the like come to "
-            f"{format_quantity(closing_pico)}, the last balance is "
-            f"{format_quantity(ledger[-1].balance_after_pico)}"
+            f"grants, spends, expiries and the like come to {format_quantity(closing_pico)}, "
+            f"the last balance is {format_quantity(last_pico)}"
         )
