@@ -29,7 +29,12 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     meters = {key: draw(meter_documents) for key in draw(st.sets(KEYS, min_size=1))}
     feature = st.one_of(
         st.just({"type": "boolean"}),
-        st.builds(dict, type=st.just("metered"), meter=st.sampled_from(sorted(meters))),
+        st.builds(
+            dict,
+            type=st.just("metered"),
+            meter=st.sampled_from(sorted(meters)),
+            fail=st.sampled_from(["closed", "open", "lease"]),
+        ),
         st.builds(dict, type=st.just("static"), value_type=st.sampled_from(["integer", "json"])),
     )
     features = {key: draw(feature) for key in draw(st.sets(KEYS))}
@@ -38,21 +43,63 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         optional={"free": amounts, "group_by": st.sampled_from([["x"], []]), "filter": filters},
     )
     flat = st.fixed_dictionaries({"type": st.just("flat"), "amount": amounts})
+    members = {
+        "currency": st.sampled_from(["USD", "JPY"]),
+        "entitlements": st.fixed_dictionaries(
+            {}, optional={key: entitlements(one, meters) for key, one in features.items()}
+        ),
+        "prices": st.dictionaries(KEYS, usage | flat, max_size=3),
+    }
     plan = st.fixed_dictionaries(
-        {
-            "currency": st.sampled_from(["USD", "JPY"]),
-            "entitlements": st.fixed_dictionaries(
-                {}, optional={key: entitlements(one) for key, one in features.items()}
-            ),
-            "prices": st.dictionaries(KEYS, usage | flat, max_size=3),
+        members,
+        optional={
+            "cadence": st.sampled_from(["day", "year"]),
+            "trial": st.sampled_from([{"days": 14}, {"hours": 5}, {"hours": 48}]),
+            "grants": st.dictionaries(KEYS, grants(sorted(features)), max_size=2),
         },
-        optional={"cadence": st.sampled_from(["day", "year"])},
     )
     return {
         "meters": meters,
         "features": features,
         "plans": draw(st.dictionaries(KEYS, plan, max_size=2)),
+        "addons": draw(st.dictionaries(st.sampled_from(["x", "y"]), addons(members), max_size=2)),
+        "scopes": draw(
+            st.permutations(["user", "key", "team"]).map(
+                lambda levels: {level: f"data.{level}" for level in levels[:2]}
+            )
+        ),
+        "credits": draw(st.dictionaries(KEYS, credit_types, max_size=2)),
     }
+
+
+def addons(members: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Where a metered entitlement says how much it adds."""
+
+    def said(document: dict[str, Any]) -> dict[str, Any]:
+        for one in document["entitlements"].values():
+            if isinstance(one, dict) and "credit" not in one:
+                one.setdefault("limit", "unlimited")
+        return document
+
+    return st.fixed_dictionaries(members).map(said)
+
+
+credit_types = st.fixed_dictionaries(
+    {}, optional={"name": st.just("Prepaid"), "allow_negative": st.booleans()}
+)
+
+
+def grants(features: list[str]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries(
+        {"credit": st.sampled_from(["usd", "tokens"]), "amount": st.integers(1, 100)},
+        optional={
+            "priority": st.integers(-3, 3),
+            "rollover": st.sampled_from([{}, {"max": 5}]),
+            "features": st.lists(st.sampled_from(features), max_size=2)
+            if features
+            else st.just([]),
+        },
+    )
 
 
 meter_documents = st.fixed_dictionaries(
@@ -66,13 +113,55 @@ meter_documents = st.fixed_dictionaries(
 )
 
 
-def entitlements(feature: dict[str, Any]) -> st.SearchStrategy[Any]:
+RESETS = st.sampled_from(
+    ["hour", "day", "never", {"rolling": "5h"}, {"first_use": "90m"}, {"rolling": "1w"}]
+)
+LENGTHS = st.sampled_from(["1s", "60s", "1m", "1d"])
+
+
+windows = st.fixed_dictionaries(
+    {"limit": amounts, "reset": RESETS},
+    optional={"enforcement": st.sampled_from(["hard", "soft"])},
+)
+main_limits = st.fixed_dictionaries(
+    {}, optional={"limit": amounts, "enforcement": st.sampled_from(["hard", "soft"])}
+)
+
+
+def by_key(documents: list[Any], key: str) -> list[Any]:
+    """One for each window, as a document has to have it."""
+    return list({str(one.get(key)): one for one in documents}.values())
+
+
+@st.composite
+def metered(draw: st.DrawFn, meter: dict[str, Any]) -> dict[str, Any]:
+    if meter["aggregation"] not in ("count", "sum"):
+        return draw(main_limits)
+    document = draw(main_limits)
+    several = st.lists(windows, max_size=3)
+    document["windows"] = by_key(draw(several), "reset")
+    if draw(st.booleans()):
+        document["per"] = {"user": by_key(draw(several), "reset")}
+    rates = st.lists(
+        st.fixed_dictionaries(
+            {"limit": st.integers(1, 9), "per": LENGTHS}, optional={"burst": st.integers(1, 9)}
+        ),
+        max_size=1,
+    )
+    document["rate"] = draw(rates)
+    if draw(st.booleans()):
+        document["credit"] = "usd"
+        document["cost"] = draw(amounts | st.just({"by": "x", "v": "0.5", "default": 1}))
+    return document
+
+
+def entitlements(
+    feature: dict[str, Any], meters: dict[str, dict[str, Any]]
+) -> st.SearchStrategy[Any]:
     if feature["type"] == "boolean":
         return st.booleans()
     if feature["type"] == "metered":
-        return st.fixed_dictionaries(
-            {}, optional={"limit": amounts, "enforcement": st.sampled_from(["hard", "soft"])}
-        )
+        return metered(meters[feature["meter"]])
     if feature["value_type"] == "integer":
         return st.integers(-(10**20), 10**20)
     return st.recursive(
@@ -124,6 +213,7 @@ junk = st.recursive(
         st.sampled_from([
             "meters", "features", "plans", "a", "type", "value", "meter", "limit", "currency",
             "prices", "entitlements", "tiers", "", "aggregation", "event_type", "dimensions",
+            "reset", "windows", "per", "rate", "credit", "cost", "rollover", "grants", "scopes",
         ]),
         inner,
         max_size=4,
