@@ -14,6 +14,7 @@ import msgspec
 from taximeter.customers import Customer, Subscription
 from taximeter.events.entry import Entry
 from taximeter.events.envelope import Event
+from taximeter.ledger.transaction import Transaction
 from taximeter.meters.definition import Meter
 from taximeter.notices.crossings import Mark, Place
 from taximeter.notices.delivery import Attempt, Delivery, DeliveryStatus, Receiver
@@ -565,3 +566,62 @@ class Books(NoticeBooks, Protocol):
 
     def setting(self, namespace: str, name: str) -> str | None: ...
     def put_setting(self, namespace: str, name: str, value: str) -> None: ...
+
+
+# --- Ledger -----------------------------------------------------------------------------------
+
+
+class LedgerRow(msgspec.Struct, frozen=True):
+    """A transaction of one wallet; `seq` is the log entry or event that caused it."""
+
+    namespace: str
+    customer: str
+    credit: str
+    seq: int
+    transaction: Transaction
+
+
+class AccountSum(msgspec.Struct, frozen=True):
+    """All postings on one account: `wallet`, `overdraft`, `issued/paid`, `spent`, ..."""
+
+    credit: str
+    account: str
+    amount_pico: int
+
+
+class LedgerBook(Protocol):
+    """
+    Every transaction of every wallet, a projection of the log. Each call is one transaction,
+    durable on return. Called by one thread at a time.
+    """
+
+    @property
+    def position(self) -> int:
+        """Everything the log did up to here is booked."""
+        ...
+
+    def append(self, rows: Sequence[LedgerRow], position: int) -> None:
+        """Book in order; a row whose ordinal is booked already is passed over."""
+        ...
+
+    def transactions(
+        self,
+        namespace: str,
+        customer: str,
+        *,
+        credit: str | None,
+        start: int | None,
+        end: int | None,
+        after: int,
+        limit: int,
+    ) -> list[tuple[int, LedgerRow]]:
+        """(rank, row) with rank > after and start <= at < end, in the order booked."""
+        ...
+
+    def balance_pico_at(self, namespace: str, customer: str, credit: str, at: int) -> int:
+        """After everything booked at or before an instant; 0 before the first."""
+        ...
+
+    def sums(self, namespace: str) -> list[AccountSum]:
+        """Over all customers, by credit and account; each credit sums to zero."""
+        ...

@@ -17,6 +17,7 @@ import uvloop
 
 from taximeter.adapters.books.sqlite import SqliteBooks
 from taximeter.adapters.clock import SandboxClock, SystemClock
+from taximeter.adapters.delivery import notice_senders
 from taximeter.adapters.http.auth import Authenticator, new_key
 from taximeter.adapters.http.idempotency import Idempotency
 from taximeter.adapters.http.messages import Request
@@ -24,6 +25,7 @@ from taximeter.adapters.http.routes import Surroundings, all_routes
 from taximeter.adapters.http.server import Server
 from taximeter.adapters.identity.index import IdentityIndex, warm_up
 from taximeter.adapters.identity.keeper import IdentityKeeper, segment_spans
+from taximeter.adapters.ledger import SqliteLedger
 from taximeter.adapters.log import SegmentLog
 from taximeter.adapters.logs import configure_logging
 from taximeter.adapters.snapshots import SnapshotFiles
@@ -34,10 +36,14 @@ from taximeter.events.acceptance import AcceptanceWindow
 from taximeter.instants import DAY, SECOND
 from taximeter.live.snapshot import Stale, encode
 from taximeter.ports import ApiKey
-from taximeter.services import recovery
+from taximeter.services import clockwork, recovery
+from taximeter.services.commands import Commands
 from taximeter.services.committer import Committer
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.feed import Feed
+from taximeter.services.ledger import Ledger
+from taximeter.services.noticed import readings
+from taximeter.services.notices import NoticeService
 from taximeter.services.rebuild import begin_rebuild, rebuild, recount_subjects
 from taximeter.services.sequencer import Sequencer
 from taximeter.services.telemetry import Telemetry
@@ -78,6 +84,7 @@ class Node:
             data / "log", segment_bytes=settings.segment_bytes, now=self.clock.now
         )
         self._books = SqliteBooks(data / "books.db")
+        self._ledger_book = SqliteLedger(data / "ledger.db")
         self.keeper = IdentityKeeper(data / "identity")
         self.snapshots = SnapshotFiles(data / "live")
         self.telemetry = Telemetry()
@@ -103,6 +110,11 @@ class Node:
             self.tenants,
             self._new_tenant,
         )
+        self.commands = Commands(self.core)
+        self.ledger = Ledger(self._ledger_book, self.committer, self.tenants)
+        self.notices = NoticeService(self.core, notice_senders(settings), readings)
+        self.core.notices = self.notices
+        self.notices.load()
         self.owner_key = self._ensure_owner_key()
         self._closed_segments = len(list(segment_spans(self.log.segments())))
         self._tasks: list[asyncio.Task[None]] = []
@@ -117,7 +129,9 @@ class Node:
 
     def _recover(self) -> tuple[dict[str, Stale], int, int]:
         snapshot, stale = recovery.load_snapshot(
-            self.snapshots.newest_first(), self.tenants, self.log.position
+            self.snapshots.newest_first(),
+            self.tenants,
+            min(self.log.position, self._ledger_book.position),
         )
         spans = list(segment_spans(self.log.segments()))
         known = self.keeper.load_closed(spans, self._expired_before())
@@ -212,7 +226,15 @@ class Node:
             self.clock.now,
             dev_namespace=DEFAULT_NAMESPACE if settings.dev else None,
         )
-        surroundings = Surroundings(self.core, authenticator, self.log, self.keeper, settings)
+        surroundings = Surroundings(
+            self.core,
+            authenticator,
+            self.log,
+            self.keeper,
+            settings,
+            self.commands,
+            self.ledger,
+        )
         self.server = Server(
             all_routes(surroundings),
             authenticator,
@@ -227,7 +249,9 @@ class Node:
             asyncio.create_task(self._snapshot_now_and_then()),
             asyncio.create_task(self._check_identity()),
             asyncio.create_task(self._forget_replies()),
+            asyncio.create_task(clockwork.run(self.core, self.commands)),
         ]
+        await self.notices.start()
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -236,12 +260,15 @@ class Node:
                 await task
         if self.server is not None:
             await self.server.stop(STOP_GRACE_S)
+        await self.notices.stop()
         await self.committer.close()
         if self.committer.failure is None and self.committer.full is None:
             await self._snapshot()
         await self.store.close()
         self.core.books.close()
+        self.ledger.close()
         self._books.close()
+        self._ledger_book.close()
         self.log.close()
 
     def _observe(self, request: Request, status: int, seconds: float) -> None:
@@ -267,6 +294,7 @@ class Node:
         """What need not be done for each frame: thousands come in a second."""
         self._follow_up = None
         self.store.notify(self.committer.position)
+        self.core.keep(asyncio.create_task(self.ledger.follow()))
         spans = list(segment_spans(self.log.segments()))
         if len(spans) > self._closed_segments:
             fresh, self._closed_segments = spans[self._closed_segments :], len(spans)
@@ -301,6 +329,7 @@ class Node:
         snapshot = recovery.take_snapshot(self.tenants, position, self.sequencer.idle_entries)
         try:
             await self.committer.flushed()
+            await self.ledger.catch_up()
             await asyncio.to_thread(lambda: self.snapshots.write(position, encode(snapshot)))
             self._snapshot_position = position
         except (OSError, TaximeterError) as error:

@@ -4,6 +4,8 @@ Budgets: a limit somebody sets for a customer, or for one scope below it, in uni
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from taximeter.catalog.features import Limit
@@ -25,7 +27,7 @@ class Budget(msgspec.Struct, frozen=True):
     credit: str | None = None
     since: int = 0
 
-    def concerns(self, feature: str, credit: str | None, scope: dict[str, str]) -> bool:
+    def concerns(self, feature: str, credit: str | None, scope: Mapping[str, str]) -> bool:
         """Whether usage of a feature in a scope counts against it."""
         same = self.feature == feature if self.feature is not None else self.credit == credit
         return same and all(scope.get(level) == value for level, value in self.scope.items())

@@ -23,7 +23,7 @@ class _Effect(msgspec.Struct, frozen=True, tag_field="do", omit_defaults=True):
     customer: str
 
 
-class Burn(_Effect, tag="burn"):
+class Burn(_Effect, frozen=True, tag="burn"):
     """
     A usage event was counted and costs credit, or draws on a lease.
 
@@ -43,7 +43,7 @@ class Burn(_Effect, tag="burn"):
     lease: str | None = None
 
 
-class Reserve(_Effect, tag="reserve"):
+class Reserve(_Effect, frozen=True, tag="reserve"):
     """
     Units, and their cost if they have one, are set aside until `expires_at`.
 
@@ -66,7 +66,7 @@ class Reserve(_Effect, tag="reserve"):
     data: dict[str, Any] = {}
 
 
-class Extend(_Effect, tag="extend"):
+class Extend(_Effect, frozen=True, tag="extend"):
     """More units and time for an open hold."""
 
     id: str
@@ -75,7 +75,7 @@ class Extend(_Effect, tag="extend"):
     cost_pico: int = 0
 
 
-class Settle(_Effect, tag="settle"):
+class Settle(_Effect, frozen=True, tag="settle"):
     """A hold ends: this much was used. `overage` says that it may be more than was held (K14)."""
 
     id: str
@@ -84,19 +84,19 @@ class Settle(_Effect, tag="settle"):
     overage: bool = False
 
 
-class Release(_Effect, tag="release"):
+class Release(_Effect, frozen=True, tag="release"):
     """A hold ends unused."""
 
     id: str
 
 
-class Issue(_Effect, tag="issue"):
+class Issue(_Effect, frozen=True, tag="issue"):
     """A grant is given."""
 
     grant: Grant
 
 
-class Void(_Effect, tag="void"):
+class Void(_Effect, frozen=True, tag="void"):
     """A grant ends early."""
 
     credit: str
@@ -104,7 +104,7 @@ class Void(_Effect, tag="void"):
     reason: str = ""
 
 
-class Refund(_Effect, tag="refund"):
+class Refund(_Effect, frozen=True, tag="refund"):
     """Paid credit goes back out."""
 
     credit: str
@@ -113,7 +113,7 @@ class Refund(_Effect, tag="refund"):
     reason: str = ""
 
 
-class Transfer(_Effect, tag="transfer"):
+class Transfer(_Effect, frozen=True, tag="transfer"):
     """Credit moves to another customer; its grants keep their terms."""
 
     to: str
@@ -122,22 +122,22 @@ class Transfer(_Effect, tag="transfer"):
     id: str
 
 
-class SetTopUp(_Effect, tag="set_top_up"):
+class SetTopUp(_Effect, frozen=True, tag="set_top_up"):
     """Automatic top-ups of one credit; None ends them."""
 
     credit: str
     top_up: TopUp | None = None
 
 
-class SetBudget(_Effect, tag="set_budget"):
+class SetBudget(_Effect, frozen=True, tag="set_budget"):
     budget: Budget
 
 
-class DropBudget(_Effect, tag="drop_budget"):
+class DropBudget(_Effect, frozen=True, tag="drop_budget"):
     id: str
 
 
-class TakeSeat(_Effect, tag="take_seat"):
+class TakeSeat(_Effect, frozen=True, tag="take_seat"):
     """A holder has a seat; a concurrent one only until `until`."""
 
     feature: str
@@ -145,12 +145,24 @@ class TakeSeat(_Effect, tag="take_seat"):
     until: int | None = None
 
 
-class LeaveSeat(_Effect, tag="leave_seat"):
+class LeaveSeat(_Effect, frozen=True, tag="leave_seat"):
     feature: str
     holder: str
 
 
-class Advance(_Effect, tag="advance"):
+class Block(_Effect, frozen=True, tag="block"):
+    """A feature, or with "" everything, may not be used until it is unblocked."""
+
+    feature: str
+    by: str
+    reason: str = ""
+
+
+class Unblock(_Effect, frozen=True, tag="unblock"):
+    feature: str
+
+
+class Advance(_Effect, frozen=True, tag="advance"):
     """Time alone did something: an expiry, a recurrence, a lapse."""
 
 
@@ -169,6 +181,8 @@ Effect: TypeAlias = (
     | DropBudget
     | TakeSeat
     | LeaveSeat
+    | Block
+    | Unblock
     | Advance
 )
 

@@ -63,9 +63,20 @@ class Seat(msgspec.Struct, frozen=True):
     until: int | None = None
 
 
+class Blocked(msgspec.Struct, frozen=True):
+    """Who blocked a feature, when and why."""
+
+    by: str
+    reason: str
+    since: int
+
+
 class Purse:
     """
     Attributes:
+        blocked: Features that may not be used, "" for all of them.
+        overage: By credit: what usage would have cost beyond all credit.
+        plan_grants: What of a plan grants credit -> the grant that runs for it.
         wallets: By credit.
         holds: Open ones, by id, oldest first.
         top_ups: Automatic ones, by credit; `topped_up` has the instants of those made lately.
@@ -78,11 +89,14 @@ class Purse:
 
     __slots__ = (
         "_expiries",
+        "blocked",
         "budgets",
         "customer",
         "dormant",
         "gauges",
         "holds",
+        "overage",
+        "plan_grants",
         "reserved",
         "seats",
         "top_ups",
@@ -98,6 +112,9 @@ class Purse:
         self.topped_up: dict[str, list[int]] = {}
         self.budgets: dict[str, Budget] = {}
         self.seats: dict[str, dict[str, Seat]] = {}
+        self.blocked: dict[str, Blocked] = {}
+        self.plan_grants: dict[str, str] = {}
+        self.overage: dict[str, int] = {}
         self.gauges: dict[Key, Any] = {}
         self.dormant: dict[Key, Any] = {}
         self.reserved: dict[Key, int] = {}
@@ -182,6 +199,9 @@ class Purse:
             "topped_up": dict(sorted(self.topped_up.items())),
             "budgets": dict(sorted(self.budgets.items())),
             "seats": {f: dict(sorted(held.items())) for f, held in sorted(self.seats.items())},
+            "blocked": dict(sorted(self.blocked.items())),
+            "overage": {c: str(pico) for c, pico in sorted(self.overage.items())},
+            "plan_grants": dict(sorted(self.plan_grants.items())),
             "gauges": [[list(key), one] for key, one in sorted(gauges.items())],
         }
         builtins: dict[str, Any] = msgspec.to_builtins(document)
@@ -196,4 +216,7 @@ class Purse:
         self.topped_up = msgspec.convert(dumped.get("topped_up", {}), dict[str, list[int]])
         self.budgets = msgspec.convert(dumped.get("budgets", {}), dict[str, Budget])
         self.seats = msgspec.convert(dumped.get("seats", {}), dict[str, dict[str, Seat]])
+        self.blocked = msgspec.convert(dumped.get("blocked", {}), dict[str, Blocked])
+        self.overage = {c: int(pico) for c, pico in dumped.get("overage", {}).items()}
+        self.plan_grants = dict(dumped.get("plan_grants", {}))
         self.dormant = {tuple(key): one for key, one in dumped.get("gauges", [])}

@@ -18,6 +18,7 @@ import msgspec
 from taximeter.credits.grant import Grant
 from taximeter.gate.effects import (
     Advance,
+    Block,
     Burn,
     DropBudget,
     Effect,
@@ -32,13 +33,16 @@ from taximeter.gate.effects import (
     SetTopUp,
     TakeSeat,
     Transfer,
+    Unblock,
     Void,
 )
-from taximeter.gate.purse import Hold, Purse, Seat
+from taximeter.gate.purse import Blocked, Hold, Purse, Seat
 from taximeter.instants import DAY
 from taximeter.ledger.transaction import Transaction
 
 MAX_RESOLVED: Final = 200_000
+PLAN_GRANT: Final = "plan_grant"
+"""In the metadata of a grant that comes with a plan: what of the plan grants it."""
 
 
 class Booked(msgspec.Struct, frozen=True):
@@ -73,7 +77,7 @@ class GateState:
         purses: By customer; only of those who have something.
         holders: Open hold -> its customer.
         resolved: The newest holds that ended.
-        grants: Every grant ever given, by id.
+        grants: Every grant ever given, by id; `voided` has those that were ended early.
         booked: Ledger transactions since somebody last took them.
     """
 
@@ -82,6 +86,7 @@ class GateState:
         self.holders: dict[str, str] = {}
         self.resolved: OrderedDict[str, Resolution] = OrderedDict()
         self.grants: dict[str, Issued] = {}
+        self.voided: set[str] = set()
         self.booked: list[Booked] = []
         self._due: list[tuple[int, str]] = []
 
@@ -142,9 +147,7 @@ class GateState:
             case Issue():
                 self._issue(purse, effect.grant, at, seq)
             case Void():
-                cause = {"do": "void", "grant": effect.grant, "reason": effect.reason}
-                wallet = purse.wallet(effect.credit)
-                self._book(purse, effect.credit, seq, wallet.void(effect.grant, at, cause))
+                self._void(purse, effect, at, seq)
             case Refund():
                 cause = {"do": "refund", "grant": effect.grant, "reason": effect.reason}
                 wallet = purse.wallet(effect.credit)
@@ -174,6 +177,10 @@ class GateState:
                 seats[holder] = Seat(since, until)
             case LeaveSeat(feature=feature, holder=holder):
                 purse.seats.get(feature, {}).pop(holder, None)
+            case Block(feature=feature, by=by, reason=reason):
+                purse.blocked[feature] = Blocked(by, reason, at)
+            case Unblock(feature=feature):
+                purse.blocked.pop(feature, None)
             case Advance():
                 pass
 
@@ -220,6 +227,7 @@ class GateState:
             # Usage is a fact: what nobody's credit covers is overage.
             booked, _ = purse.wallet(burn.credit).burn(left, burn.feature, at, cause)
             self._book(purse, burn.credit, burn.seq, booked)
+            purse.overage[burn.credit] = purse.overage.get(burn.credit, 0) + left
 
     def _draw(self, purse: Purse, hold: Hold, burn: Burn, at: int, cause: dict[str, Any]) -> int:
         """A usage event uses up part of a lease; returns the cost that the lease does not cover."""
@@ -372,7 +380,19 @@ class GateState:
 
     def _issue(self, purse: Purse, grant: Grant, at: int, seq: int) -> None:
         self.grants[grant.id] = Issued(purse.customer, grant)
+        source = grant.metadata.get(PLAN_GRANT)
+        if source is not None:
+            purse.plan_grants[source] = grant.id
         self._book(purse, grant.credit, seq, purse.wallet(grant.credit).grant(grant, at))
+
+    def _void(self, purse: Purse, void: Void, at: int, seq: int) -> None:
+        cause = {"do": "void", "grant": void.grant, "reason": void.reason}
+        wallet = purse.wallet(void.credit)
+        self._book(purse, void.credit, seq, wallet.void(void.grant, at, cause))
+        self.voided.add(void.grant)
+        for source, grant in list(purse.plan_grants.items()):
+            if grant == void.grant:
+                del purse.plan_grants[source]
 
     def _transfer(self, purse: Purse, transfer: Transfer, at: int, seq: int) -> None:
         target = self.purse(transfer.to)
@@ -424,6 +444,7 @@ class GateState:
             },
             "resolved": msgspec.to_builtins(list(self.resolved.items())),
             "grants": msgspec.to_builtins(dict(sorted(self.grants.items()))),
+            "voided": sorted(self.voided),
         }
 
     def load(self, dumped: dict[str, Any]) -> None:
@@ -441,6 +462,7 @@ class GateState:
         resolved = msgspec.convert(dumped.get("resolved", []), list[tuple[str, Resolution]])
         self.resolved = OrderedDict(resolved)
         self.grants = msgspec.convert(dumped.get("grants", {}), dict[str, Issued])
+        self.voided = set(dumped.get("voided", ()))
 
 
 def _free_seats(purse: Purse, at: int) -> None:

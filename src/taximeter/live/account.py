@@ -4,16 +4,23 @@ What is known of one customer right now: the counters of each of its billing per
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from taximeter.live.gating import Hooks
+from taximeter.meters.cells import Layout
 from taximeter.periods import Period
 from taximeter.subscriptions.timeline import Timeline
 
-Cells = list[Any]
+Cells: TypeAlias = list[Any]
+
+Opening: TypeAlias = Callable[[int, Cells | None], Cells]
+"""`Layout.new_cells`: from the start of a period and what was counted before it, if anything."""
+
+EARLIER: Final = -1
+"""Where cells are named by the start of their period: those of what was before the first."""
 
 _shared: dict[int, int] = {}
 
@@ -46,6 +53,8 @@ class Account:
         schedule: The periods. Events outside of them are stored but counted nowhere here.
         siblings: The lanes behind the first; () for nearly everybody.
         periods: Start of a period -> (its end, its counters).
+        earlier: What was before the first period and has a part in its numbers, because it weighs
+            time; None for nothing.
         rebuilding: For each fold of history on its way, the keys of the counters it brings;
             exact only when empty.
         subjects: Those that were claimed when it was made.
@@ -59,6 +68,7 @@ class Account:
     __slots__ = (
         "cells",
         "customer",
+        "earlier",
         "hooks",
         "hooks_until",
         "period_end",
@@ -87,6 +97,7 @@ class Account:
         self.schedule = lane.timeline
         self.siblings = siblings
         self.periods: dict[int, tuple[int, Cells]] = {}
+        self.earlier: Cells | None = None
         self.cells: Cells = []
         self.period_start = self.period_end = 0  # an empty period: no event falls into it
         self.rebuilding: tuple[frozenset[str], ...] = ()
@@ -105,9 +116,9 @@ class Account:
         """Itself and its siblings, in the order of `Standing.lanes`."""
         return (self, *self.siblings)
 
-    def cells_at(self, at: int, empty: Callable[[], Cells]) -> Cells | None:
+    def cells_at(self, at: int, opening: Opening) -> Cells | None:
         """
-        The counters of the period that holds `at`, made by `empty` if it is a new one.
+        The counters of the period that holds `at`, made by `opening` if it is a new one.
 
         Returns:
             None if `at` lies outside of the subscription.
@@ -122,10 +133,63 @@ class Account:
         start, end = (_shared.setdefault(at, at) for at in (period.start, period.end))
         known = self.periods.get(start)
         if known is None:
-            known = self.periods[start] = (end, empty())
+            known = self.periods[start] = (end, opening(start, self._before(start)))
         if start > self.period_start:
             self.period_start, self.period_end, self.cells = start, *known
         return known[1]
+
+    def _before(self, start: int) -> Cells | None:
+        """The cells that hold, or have carried over, all that was before a period."""
+        newest = max((other for other in self.periods if other < start), default=None)
+        return self.earlier if newest is None else self.periods[newest][1]
+
+    def carry(self, at: int, counted: Cells, layout: Layout) -> None:
+        """
+        Let what has been counted at an instant open the periods after it.
+
+        Args:
+            counted: Cells with nothing else in them.
+        """
+        for start, (_, cells) in self.periods.items():
+            if at < start:
+                layout.carry(cells, start, counted)
+        first = self.schedule.start
+        if first is not None and at < first:
+            if self.earlier is None:
+                self.earlier = layout.new_cells()
+            layout.carry(self.earlier, first, counted)
+
+    def counted(self) -> Iterator[tuple[int, int, Cells]]:
+        """(start, end, cells) of all there is, in order; the start may be `EARLIER`."""
+        if self.earlier is not None:
+            yield EARLIER, 0, self.earlier
+        for start, (end, cells) in sorted(self.periods.items()):
+            yield start, end, cells
+
+    def cells_from(self, start: int, layout: Layout) -> Cells | None:
+        """Those that `counted` gives with a start, made if need be; None outside of the periods."""
+        if start != EARLIER:
+            return self.cells_at(start, layout.new_cells)
+        if self.earlier is None:
+            self.earlier = layout.new_cells()
+        return self.earlier
+
+    def merge(self, history: dict[int, Cells], layout: Layout) -> None:
+        """
+        Add what was counted elsewhere, by the start of its period or `EARLIER`.
+
+        All periods are opened before any is merged: a new one opens with what its predecessor has
+        counted here, and what was counted there comes with the history.
+        """
+        ours = {start: self.cells_from(start, layout) for start in sorted(history)}
+        if layout.carrying:
+            for start, (_, cells) in self.periods.items():
+                before = max((other for other in history if other < start), default=None)
+                if start not in history and before is not None:
+                    layout.carry(cells, start, history[before])
+        for start, mine in ours.items():
+            if mine is not None:
+                mine[:] = layout.merge_cells(mine, history[start])
 
     def is_exact(self, counter: str) -> bool:
         """Whether a counter, by its key, has all of its history."""
@@ -140,6 +204,8 @@ class Account:
         """Rewrite every period's counters, after the set of counters changed."""
         for sibling in self.siblings:
             sibling.relayout(convert)
+        if self.earlier is not None:
+            self.earlier = convert(self.earlier)
         self.periods = {
             start: (end, convert(cells)) for start, (end, cells) in self.periods.items()
         }

@@ -19,13 +19,53 @@ from taximeter.gate.effects import Burn
 from taximeter.gate.purse import Key, Purse
 from taximeter.meters.paths import read
 from taximeter.meters.values import dimension_value
+from taximeter.periods import Period
 
 
 class Gauge(Protocol):
     """Usage of one limit for one level value."""
 
-    def add(self, at: int, pico: int) -> None: ...
+    def add(self, at: int, value_pico: int) -> None: ...
     def dump(self) -> Any: ...
+
+
+class Periods(Protocol):
+    """The billing periods of a subscription."""
+
+    def covers(self, at: int) -> bool: ...
+    def containing(self, at: int) -> Period: ...
+
+
+class PeriodGauge:
+    """Usage by billing period: late events go to their own."""
+
+    __slots__ = ("_schedule", "_used")
+
+    def __init__(self, schedule: Periods, dumped: Any = None) -> None:
+        self._schedule = schedule
+        self._used: dict[int, int] = {int(start): int(pico) for start, pico in dumped or ()}
+
+    def add(self, at: int, pico: int) -> None:
+        if self._schedule.covers(at):
+            start = self._schedule.containing(at).start
+            self._used[start] = self._used.get(start, 0) + pico
+
+    def used_pico(self, now: int) -> int:
+        """In the period that holds an instant; never below zero."""
+        return max(0, self._used.get(self._schedule.containing(now).start, 0))
+
+    def resets_at(self, now: int) -> int:
+        return self._schedule.containing(now).end
+
+    def prune(self, now: int) -> bool:
+        """Forget periods that ended; whether anything is left."""
+        if self._schedule.covers(now):
+            start = self._schedule.containing(now).start
+            self._used = {at: pico for at, pico in self._used.items() if at >= start}
+        return bool(self._used)
+
+    def dump(self) -> list[list[str]]:
+        return [[str(start), str(pico)] for start, pico in sorted(self._used.items())]
 
 
 class Gauged(msgspec.Struct, frozen=True):
@@ -53,6 +93,13 @@ class Gauged(msgspec.Struct, frozen=True):
         if found is None:
             found = purse.gauges[key] = self.make(purse.dormant.pop(key, None))
         return found
+
+    def peek(self, purse: Purse | None, values: tuple[str, ...]) -> Any:
+        """The gauge for these values; one that is not kept if nothing was used yet."""
+        key = (*self.key, *values)
+        if purse is not None and (key in purse.gauges or key in purse.dormant):
+            return self.gauge_in(purse, values)
+        return self.make(None)
 
     def values_of(self, event: Event) -> tuple[str, ...] | None:
         """The event's value of each level; None if it does not concern this limit."""

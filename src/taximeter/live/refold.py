@@ -45,7 +45,8 @@ class FoldSpec(msgspec.Struct, frozen=True):
 
 
 Folded = dict[str, list[dict[int, list[Any]]]]
-"""Customer -> for each lane: start of a period -> its cells as `Layout.dump_cells` gives them."""
+"""Customer -> for each lane: start of a period, or `EARLIER` -> its cells as `Layout.dump_cells`
+gives them."""
 
 
 def refold(spec: FoldSpec, events: Iterable[tuple[Event, int]]) -> Folded:
@@ -56,9 +57,9 @@ def refold(spec: FoldSpec, events: Iterable[tuple[Event, int]]) -> Folded:
     state.fold_stored(events)
     return {
         customer: [
-            {start: state.layout.dump_cells(cells) for start, (_, cells) in lane.periods.items()}
+            {start: state.layout.dump_cells(cells) for start, _, cells in lane.counted()}
             for lane in account.lanes
         ]
         for customer, account in state.accounts.items()
-        if any(lane.periods for lane in account.lanes)
+        if any(lane.periods or lane.earlier for lane in account.lanes)
     }

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from taximeter.customers import Customer
-from taximeter.live.account import Account
+from taximeter.live.account import EARLIER, Account
 from taximeter.live.state import LiveState, moved
 from taximeter.meters.cells import Layout
 
@@ -66,7 +66,7 @@ def dump_state(
     history is on its way has no signature: it is folded again.
     """
     layout = state.layout
-    order = sorted(layout.slots)
+    order, fresh = sorted(layout.slots), layout.new_cells()
     dumped = {
         key: AccountSnapshot(
             sorted(customers[key].all_subjects),
@@ -75,8 +75,8 @@ def dump_state(
             [
                 [
                     (start, end, _dump_cells(layout, order, cells))
-                    for start, (end, cells) in sorted(lane.periods.items())
-                    if any(cells[::2])
+                    for start, end, cells in lane.counted()
+                    if any(cells[::2]) or (start == EARLIER and cells != fresh)
                 ]
                 for lane in account.lanes
             ],
@@ -124,7 +124,7 @@ def load_state(state: LiveState, customers: dict[str, Customer], snapshot: State
         account.seen = saved.seen
         for lane, periods in zip(account.lanes, saved.lanes, strict=True):
             for start, _, dumped in periods:
-                cells = lane.cells_at(start, state.layout.new_cells)
+                cells = lane.cells_from(start, state.layout)
                 assert cells is not None, "the signature says the period is the account's"
                 loaded = layout.load_cells([dumped[place] for place in places])
                 cells[:] = moved(loaded, layout, state.layout)

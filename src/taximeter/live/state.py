@@ -19,11 +19,12 @@ from taximeter.live.account import Account, Cells, Lane
 from taximeter.live.gating import Hooks
 from taximeter.meters.cells import Layout
 from taximeter.meters.counter import Counter, Group
+from taximeter.meters.definition import weighs_time
 from taximeter.periods import Period
 from taximeter.subscriptions.timeline import calendar_months
 
 History = dict[int, Cells]
-"""Counters by the start of their period, in some layout."""
+"""Counters by the start of their period, or `EARLIER`, in some layout."""
 
 
 class LiveState:
@@ -127,11 +128,15 @@ class LiveState:
             cells: Cells | None = account.cells
         else:
             cells = account.cells_at(at, self.layout.new_cells)
+            if self.layout.carrying:
+                self._carry(account, event, at, values)
         counted = cells is not None
         if cells is not None:
             self.layout.programs[event.type].add(cells, values, at, event.id)
         for sibling in account.siblings:
             cells = sibling.cells_at(at, self.layout.new_cells)
+            if self.layout.carrying:
+                self._carry(sibling, event, at, values)
             if cells is not None:
                 self.layout.programs[event.type].add(cells, values, at, event.id)
                 counted = True
@@ -140,6 +145,15 @@ class LiveState:
         if now is None or now < account.plain_until:
             return ()
         return self._run_hooks(account, event, at, values, now, seq)
+
+    def _carry(self, lane: Account, event: Event, at: int, values: tuple[Any, ...]) -> None:
+        """A late event has a part in later periods, too, as far as they weigh time."""
+        if lane.schedule.covers(at) and at >= lane.period_start:
+            return
+        alone = self.layout.new_cells()
+        self.layout.programs[event.type].add(alone, values, at, event.id)
+        if any(alone[2 * slot] for slot in self.layout.carrying):
+            lane.carry(at, alone, self.layout)
 
     def _run_hooks(
         self, account: Account, event: Event, at: int, values: tuple[Any, ...], now: int, seq: int
@@ -213,25 +227,46 @@ class LiveState:
         account = self.accounts[customer]
         account.seen = account.seen or any(lanes)
         for lane, history in zip(account.lanes, lanes, strict=True):
-            for start, cells in history.items():
-                ours = lane.cells_at(start, self.layout.new_cells)
-                if ours is not None:
-                    theirs = moved(cells, layout, self.layout, kept)
-                    ours[:] = self.layout.merge_cells(ours, theirs)
+            theirs = {
+                start: moved(cells, layout, self.layout, kept) for start, cells in history.items()
+            }
+            lane.merge(theirs, self.layout)
 
     # --- answers ---
 
-    def usage(self, account: Account, counter: Counter, period: Period) -> tuple[int, int]:
-        """(events, value in pico) of an ungrouped counter in one period."""
-        cells, slot = account.cells_of(period), self.layout.slots.get(counter.key)
-        return (0, 0) if cells is None or slot is None else self.layout.cell_value(cells, slot)
+    def usage(
+        self, account: Account, counter: Counter, period: Period, until: int | None = None
+    ) -> tuple[int, int]:
+        """
+        (events, value in pico) of an ungrouped counter in one period.
+
+        Args:
+            until: What weighs time is weighed up to this instant; None for the whole period.
+        """
+        cells, slot = self._cells(account, counter, period), self.layout.slots.get(counter.key)
+        if cells is None or slot is None:
+            return (0, 0)
+        return self.layout.cell_value(cells, slot, _past(period, until))
 
     def usage_by_group(
-        self, account: Account, counter: Counter, period: Period
+        self, account: Account, counter: Counter, period: Period, until: int | None = None
     ) -> dict[Group, tuple[int, int]]:
-        """Group -> (events, value in pico) of a grouped counter in one period."""
-        cells, slot = account.cells_of(period), self.layout.slots.get(counter.key)
-        return {} if cells is None or slot is None else self.layout.cell_groups(cells, slot)
+        """Group -> (events, value in pico) of a grouped counter in one period, as for `usage`."""
+        cells, slot = self._cells(account, counter, period), self.layout.slots.get(counter.key)
+        if cells is None or slot is None:
+            return {}
+        return self.layout.cell_groups(cells, slot, _past(period, until))
+
+    def _cells(self, account: Account, counter: Counter, period: Period) -> Cells | None:
+        if weighs_time(counter.meter):  # a period without events opens with a level all the same
+            return account.cells_at(period.start, self.layout.new_cells)
+        return account.cells_of(period)
+
+
+def _past(period: Period, until: int | None) -> Period:
+    if until is None:
+        return period
+    return Period(period.start, max(period.start, min(period.end, until)))
 
 
 def moved(cells: Cells, old: Layout, new: Layout, kept: Container[str] | None = None) -> Cells:

@@ -1,107 +1,159 @@
 """
-May they? `check` answers from memory; `consume` answers and records the usage in one step.
+May they? Answered from memory, exact to the last event that was sequenced.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from taximeter.catalog.features import Enforcement, Feature, FeatureType, MeteredEntitlement
+from taximeter.catalog.features import Feature, FeatureType, MeteredEntitlement
 from taximeter.entitlements import decide as gate
 from taximeter.entitlements.decide import Decision, Reason
-from taximeter.entitlements.readings import Reading
-from taximeter.errors import Refused, Rejected, TaximeterError, Unavailable
-from taximeter.events.decode import decode
-from taximeter.events.entry import KIND_CONSUME, Entry
-from taximeter.events.envelope import Event, Format, Verdict
-from taximeter.events.identity import identities
-from taximeter.gate.effects import encode_effects
-from taximeter.instants import SECOND
+from taximeter.entitlements.rate import RateFields
+from taximeter.entitlements.readings import Funds, Reading
+from taximeter.errors import Rejected, Unavailable
+from taximeter.events.envelope import Event
+from taximeter.gate.purse import Blocked
+from taximeter.instants import format_instant
 from taximeter.live.account import Account
 from taximeter.meters.definition import Aggregation, Meter
-from taximeter.periods import Period
+from taximeter.meters.paths import path_problem
 from taximeter.quantities import E12, format_quantity
-from taximeter.services.core import Core
+from taximeter.services.allowances import Allowance, allowance_of
+from taximeter.services.commands import canonical
+from taximeter.services.constraints import NO_SCOPE, Constraints, is_plain, plain_reading
 from taximeter.services.tenant import Tenant
 
-CONSUME_SOURCE = "taximeter/consume"
-_encode = msgspec.json.Encoder(decimal_format="number").encode
-MAX_REMEMBERED_ANSWERS = 100_000
+
+class Ask(msgspec.Struct, frozen=True):
+    """
+    What somebody wants to use.
+
+    Attributes:
+        customer: Its key, or a subject it claims.
+        amount_pico: Not negative.
+        scope: Level below the customer -> who asks.
+        data: Of the usage event as it would be, for costs that go by a dimension.
+    """
+
+    customer: str
+    feature: str
+    amount_pico: int
+    scope: Mapping[str, str] = NO_SCOPE
+    data: Mapping[str, Any] = {}
 
 
-def check(tenant: Tenant, customer: str, feature_key: str, amount_pico: int, now: int) -> Decision:
+class Weighed(msgspec.Struct, frozen=True):
+    """
+    A decision about a metered feature with what it was made from.
+
+    Attributes:
+        account: Of the customer.
+    """
+
+    account: Account
+    allowance: Allowance
+    readings: list[Reading]
+    funds: Funds | None
+    decision: Decision
+
+
+def check(tenant: Tenant, ask: Ask, now: int) -> Decision:
     """
     Decide without changing anything.
-
-    Args:
-        customer: Its key, or a subject it claims.
-        amount_pico: What is asked for; not negative.
 
     Raises:
         Unavailable: `rebuilding`: a hard limit cannot be held while history is missing.
     """
-    account = tenant.account(customer)
+    weighed = weigh(tenant, ask, now)
+    return weighed.decision if isinstance(weighed, Weighed) else weighed
+
+
+def weigh(tenant: Tenant, ask: Ask, now: int, event: Event | None = None) -> Weighed | Decision:
+    """
+    Decide, and keep what it was decided from; a mere decision for what is not metered or not
+    there.
+    """
+    account = tenant.account(ask.customer)
     if account is None:
-        return gate.unknown_customer(customer)
-    feature = tenant.catalog.features.get(feature_key)
+        return gate.unknown_customer(ask.customer)
+    feature = tenant.catalog.features.get(ask.feature)
     if feature is None:
-        return gate.unknown_feature(feature_key)
-    return _decide_exactly(tenant, account, feature, amount_pico, now)
+        return gate.unknown_feature(ask.feature)
+    found = _allowance(tenant, account, feature, now)
+    if isinstance(found, Decision):
+        return found
+    weighed = _weigh(tenant, account, found, ask, now, event)
+    if account.rebuilding and weighed.decision.reason is Reason.WITHIN_LIMIT:
+        _require_exact(tenant, account, feature)
+    return weighed
 
 
-def _decide_exactly(
-    tenant: Tenant, account: Account, feature: Feature, amount_pico: int, now: int
-) -> Decision:
-    decision = _decide(tenant, account, feature, amount_pico, now)
-    if account.rebuilding and decision.reason is Reason.WITHIN_LIMIT:
-        counter = tenant.feature_counters.get(feature.key)
-        if counter is not None and not account.is_exact(counter):
-            raise Unavailable(
-                "rebuilding", f"The usage of {account.customer!r} is being counted again."
-            )
-    return decision
-
-
-def _decide(
-    tenant: Tenant, account: Account, feature: Feature, amount_pico: int, now: int
-) -> Decision:
+def _allowance(
+    tenant: Tenant, account: Account, feature: Feature, now: int
+) -> Allowance | Decision:
+    """What decides about a feature; a decision if no amount of it could matter."""
     standing = tenant.standing(account, now)
-    if standing.status == "none":
-        return gate.no_subscription(account.customer)
+    purse = tenant.live.gate.purses.get(account.customer)
+    if purse is not None and purse.blocked:
+        blocked = purse.blocked.get(feature.key) or purse.blocked.get("")
+        if blocked is not None:
+            return _blocked(feature.key, blocked)
     if standing.status == "paused":
         return gate.paused(account.customer)
     entitlement = standing.entitlements.get(feature.key)
-    if entitlement is None:
-        return gate.not_entitled(feature.key)
-    if not isinstance(entitlement, MeteredEntitlement):
+    if entitlement is not None and not isinstance(entitlement, MeteredEntitlement):
         return gate.enabled(entitlement)
-    counter = tenant.feature_counters.get(feature.key)
-    if counter is None:
-        return gate.not_entitled(feature.key)
-    lane = account.lanes[standing.lanes[feature.key]]
-    cells = lane.cells_at(now, tenant.live.layout.new_cells)
-    assert cells is not None, "a lane that measures has a period"
-    used_pico = tenant.live.layout.cell_value(cells, tenant.live.layout.slots[counter])[1]
-    main = entitlement.main
-    reading = Reading(
-        None if main is None else main.limit_pico,
-        used_pico,
-        resets_at=_period_at(lane, now).end,
-        enforcement=Enforcement.HARD if main is None else main.enforcement,
+    if feature.meter is not None:
+        allowance = allowance_of(tenant, account, feature.key, now)
+        if allowance is not None:
+            return allowance
+    if standing.status == "none":
+        return gate.no_subscription(account.customer)
+    return gate.not_entitled(feature.key)
+
+
+def _blocked(feature: str, blocked: Blocked) -> Decision:
+    why = f": {blocked.reason}" if blocked.reason else ""
+    return Decision(
+        False,
+        Reason.PAUSED,
+        detail=f"{feature} is blocked by {blocked.by} since {format_instant(blocked.since)}{why}.",
+        help="Somebody with the right to do so must unblock it.",
     )
-    return gate.decide(feature.key, (reading,), amount_pico)
 
 
-def _period_at(account: Account, now: int) -> Period:
-    if account.period_start <= now < account.period_end:
-        return Period(account.period_start, account.period_end)
-    return account.schedule.containing(now)
+def _weigh(
+    tenant: Tenant,
+    account: Account,
+    allowance: Allowance,
+    ask: Ask,
+    now: int,
+    event: Event | None,
+) -> Weighed:
+    feature = allowance.feature
+    if is_plain(tenant, account, allowance):
+        readings = [plain_reading(allowance, allowance.entitlement.main, now)]
+        decision = gate.decide(feature, readings, ask.amount_pico)
+        return Weighed(account, allowance, readings, None, decision)
+    if event is None and ask.data:
+        event = usage_event(tenant, account.customer, feature, "check", "", E12, ask)
+    constraints = Constraints(tenant, account, allowance, now, ask.scope, event, ask.amount_pico)
+    readings, funds = constraints.readings(), constraints.funds()
+    decision = gate.decide(feature, readings, ask.amount_pico, funds)
+    return Weighed(account, allowance, readings, funds, decision)
+
+
+def _require_exact(tenant: Tenant, account: Account, feature: Feature) -> None:
+    counter = tenant.feature_counters.get(feature.key)
+    if counter is not None and not account.is_exact(counter):
+        raise Unavailable(
+            "rebuilding", f"The usage of {account.customer!r} is being counted again."
+        )
 
 
 def entitlements(tenant: Tenant, customer: str, now: int) -> dict[str, Decision]:
@@ -111,154 +163,64 @@ def entitlements(tenant: Tenant, customer: str, now: int) -> dict[str, Decision]
     """
     account = tenant.account(customer)
     assert account is not None, "the caller has looked"
-    return {
-        key: _decide(tenant, account, feature, 0, now)
-        for key, feature in tenant.catalog.features.items()
-    }
+    found: dict[str, Decision] = {}
+    for key, feature in tenant.catalog.features.items():
+        allowance = _allowance(tenant, account, feature, now)
+        if isinstance(allowance, Decision):
+            found[key] = allowance
+        else:
+            ask = Ask(account.customer, key, 0)
+            found[key] = _weigh(tenant, account, allowance, ask, now, None).decision
+    return found
 
 
-class Consumption(msgspec.Struct):
+def rate_fields(tenant: Tenant, ask: Ask, now: int) -> list[RateFields]:
+    """What to tell a client about each rate it is under; the feature has an allowance."""
+    account = tenant.account(ask.customer)
+    assert account is not None, "it was decided about"
+    allowance = allowance_of(tenant, account, ask.feature, now)
+    assert allowance is not None, "it was decided about"
+    return Constraints(tenant, account, allowance, now, ask.scope).rate_fields()
+
+
+# --- the usage that would be recorded -----------------------------------------------------------
+
+
+def metered(tenant: Tenant, feature: str) -> tuple[Feature, Meter]:
     """
-    Attributes:
-        answer: As documented: the decision, `seq` and `balance_after`.
-        durable: Resolves when the usage is on disk; None if nothing was recorded.
+    A feature whose usage can be recorded, with its meter.
+
+    Raises:
+        Rejected: `feature_not_metered`.
     """
-
-    answer: dict[str, Any]
-    durable: Awaitable[Any] | None
-
-
-class Answers:
-    """The last answers of `consume`, so that a retry finds its own before it is on disk."""
-
-    def __init__(self) -> None:
-        self._answers: OrderedDict[tuple[str, int], tuple[Event, dict[str, Any]]] = OrderedDict()
-
-    def put(self, namespace: str, seq: int, event: Event, answer: dict[str, Any]) -> None:
-        self._answers[namespace, seq] = event, answer
-        if len(self._answers) > MAX_REMEMBERED_ANSWERS:
-            self._answers.popitem(last=False)
-
-    def get(self, namespace: str, seq: int) -> tuple[Event, dict[str, Any]] | None:
-        return self._answers.get((namespace, seq))
+    found = tenant.catalog.features.get(feature)
+    if found is None or found.type is not FeatureType.METERED or found.meter is None:
+        raise Rejected("feature_not_metered", f"Feature {feature!r} is not metered.")
+    return found, tenant.catalog.meters[found.meter]
 
 
-class Recorded(msgspec.Struct):
-    """The body of a KIND_CONSUME entry."""
-
-    event: Event
-    answer: dict[str, Any]
-
-
-def consume(
-    core: Core,
-    answers: Answers,
+def usage_event(
     tenant: Tenant,
     customer: str,
-    feature_key: str,
-    amount_pico: int,
+    feature: str,
+    source: str,
     event_id: str,
-    data: dict[str, Any],
-    now: int,
-) -> Consumption | int:
+    amount_pico: int,
+    ask: Ask,
+) -> Event:
     """
-    Decide, and if allowed record an event of the feature's meter, in one atomic step.
-
-    The same id again gives the first answer. A refusal records nothing, so asking again with the
-    same id after the limit was raised can succeed.
-
-    Returns:
-        The seq of the first event if `event_id` was consumed before and its answer has to be read
-        from the log.
+    The usage event that records an amount of a feature: the amount at its meter's value path, the
+    scope where the catalogue says that events have it.
 
     Raises:
         Rejected: `feature_not_metered`, `amount_not_countable`, or a refused value in `data`.
-        Refused: `event_conflict` if the id was used for something else.
-        Unavailable: `rebuilding` as for `check`; or the log cannot take it now.
     """
-    core.committer.admit()
-    account = tenant.account(customer)
-    feature = tenant.catalog.features.get(feature_key)
-    if account is None:
-        return Consumption(_refused(core, gate.unknown_customer(customer)), None)
-    if feature is None:
-        return Consumption(_refused(core, gate.unknown_feature(feature_key)), None)
-    event = _usage_event(tenant, account.customer, feature, amount_pico, event_id, data)
-    sequencer = core.sequencer
-    keys, fingerprints = identities(tenant.seed, [event])
-    verdict, seq = sequencer.peek(keys, fingerprints)
-    if verdict is Verdict.CONFLICT:
-        raise Refused("event_conflict", f"The id {event_id!r} was used for something else.")
-    if verdict is Verdict.DUPLICATE:
-        known = answers.get(tenant.name, seq)
-        if known is None:
-            return seq
-        return Consumption(known[1], _on_disk(core, seq))
-    decision = _decide_exactly(tenant, account, feature, amount_pico, now)
-    if not decision.allowed:
-        return Consumption(_refused(core, decision), None)
-    return _record(
-        core, answers, tenant, account, feature, decision, event, keys, fingerprints, now
-    )
-
-
-def _record(
-    core: Core,
-    answers: Answers,
-    tenant: Tenant,
-    account: Account,
-    feature: Feature,
-    decision: Decision,
-    event: Event,
-    keys: Any,
-    fingerprints: Any,
-    now: int,
-) -> Consumption:
-    seq, effects = core.sequencer.accept_one(
-        tenant, event, (keys, fingerprints), now, is_usage=True
-    )
-    tenant.rate.add(now // SECOND, 1)
-    after = _decide(tenant, account, feature, 0, now)
-    answer = decision.to_json(core.as_of())
-    answer["seq"] = seq
-    left = after.remaining_pico
-    answer["balance_after"] = None if left is None else format_quantity(left)
-    body = _encode(Recorded(event, answer))
-    entry = Entry(
-        tenant.name, now, Format.OBJECT, b"\x00", body, KIND_CONSUME, encode_effects(effects)
-    )
-    answers.put(tenant.name, seq, event, answer)
-    durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def done(error: TaximeterError | None) -> None:
-        if not durable.done():
-            durable.set_result(None) if error is None else durable.set_exception(error)
-
-    core.committer.submit(entry, done)
-    return Consumption(answer, durable)
-
-
-async def _on_disk(core: Core, seq: int) -> None:
-    """Raises what keeps it from getting there."""
-    if not await core.committer.settled(seq):
-        core.committer.ready()
-
-
-def _refused(core: Core, decision: Decision) -> dict[str, Any]:
-    return {**decision.to_json(core.as_of()), "seq": None, "balance_after": None}
-
-
-def _usage_event(
-    tenant: Tenant,
-    customer: str,
-    feature: Feature,
-    amount_pico: int,
-    event_id: str,
-    data: dict[str, Any],
-) -> Event:
-    if feature.type is not FeatureType.METERED or feature.meter is None:
-        raise Rejected("feature_not_metered", f"Feature {feature.key!r} is not metered.")
-    meter = tenant.catalog.meters[feature.meter]
+    _, meter = metered(tenant, feature)
+    data: dict[str, Any] = dict(ask.data)
+    for level, value in ask.scope.items():
+        path = tenant.scope_path(level).split(".")
+        if path[0] == "data" and len(path) > 1:
+            data = _with(data, path[1:], value, replace=False)
     if meter.aggregation is Aggregation.COUNT:
         if amount_pico != E12:
             raise Rejected(
@@ -266,29 +228,38 @@ def _usage_event(
                 f"Meter {meter.key!r} counts events: consume one at a time.",
             )
     else:
-        data = _with_value(data, meter, amount_pico)
+        data = _with_amount(data, meter, amount_pico)
     event = Event(
-        id=event_id, type=meter.event_type, subject=customer, source=CONSUME_SOURCE, data=data
+        id=event_id or "check",
+        type=meter.event_type,
+        subject=customer,
+        source=f"taximeter/{source}",
+        data=data,
     )
-    # Through the same door as every other event: bounds, and one form of each number.
-    read = decode(_encode(event), Format.OBJECT)
-    return read.events[0]
+    return canonical(event)
 
 
-def _with_value(data: dict[str, Any], meter: Meter, amount_pico: int) -> dict[str, Any]:
+def _with_amount(data: dict[str, Any], meter: Meter, amount_pico: int) -> dict[str, Any]:
     """The data with the amount at the meter's value path."""
     path = (meter.value or "").split(".")
-    if path[0] != "data" or len(path) < 2:
+    if path[0] != "data" or path_problem(meter.value or "") is not None:
         raise Rejected(
-            "feature_not_metered", f"Meter {meter.key!r} takes its value from outside of the data."
+            "feature_not_metered",
+            f"Meter {meter.key!r} has no single place in the data for an amount.",
         )
-    result = dict(data)
-    inner = result
-    for name in path[1:-1]:
-        below = inner.get(name)
-        inner[name] = inner = dict(below) if isinstance(below, dict) else {}
     amount: int | Decimal = amount_pico // E12
     if amount_pico % E12:
         amount = Decimal(format_quantity(amount_pico))
-    inner[path[-1]] = amount
+    return _with(data, path[1:], amount, replace=True)
+
+
+def _with(data: dict[str, Any], path: list[str], value: Any, *, replace: bool) -> dict[str, Any]:
+    """A copy with a value at a path; objects on the way are made."""
+    result = dict(data)
+    inner = result
+    for name in path[:-1]:
+        below = inner.get(name)
+        inner[name] = inner = dict(below) if isinstance(below, dict) else {}
+    if replace or path[-1] not in inner:
+        inner[path[-1]] = value
     return result

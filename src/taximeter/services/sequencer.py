@@ -114,6 +114,7 @@ class Sequencer:
         effects: Sequence[Effect] = (),
         *,
         is_usage: bool,
+        is_paid: bool = False,
     ) -> tuple[int, list[Effect]]:
         """
         Accept an event of the node's own, whose identity `peek` found to be new, and apply what
@@ -123,6 +124,7 @@ class Sequencer:
             identity: Its key and fingerprint.
             effects: Applied before the event is counted: a hold ends before its usage is spent.
             is_usage: Whether it is counted, or is a command in the form of an event.
+            is_paid: Whether something else has paid for it: a hold pays when it is settled.
 
         Returns:
             Its seq and all its effects. The caller submits the entry without yielding before.
@@ -145,8 +147,7 @@ class Sequencer:
             tenant.counts.received += 1
             tenant.counts.accepted += 1
             burns = live.fold(event, at, values, at, seq)
-            # A hold that is settled pays for the usage it records.
-            if not any(isinstance(effect, Settle) for effect in applied):
+            if not is_paid and not any(isinstance(effect, Settle) for effect in applied):
                 applied += burns
             self._on_batch(tenant, [event], b"\x00", [seq])
         live.apply(applied, at, seq)

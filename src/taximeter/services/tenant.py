@@ -42,6 +42,7 @@ class Tenant:
         recent: The last requests with events, for people who begin to watch.
         rejections: The last items that were refused, oldest first.
         rate: Accepted events a second.
+        granted: By customer: the standing whose plan credits have been issued.
     """
 
     def __init__(self, name: str, secret: bytes, window: AcceptanceWindow) -> None:
@@ -63,6 +64,7 @@ class Tenant:
         self._of_customer: dict[str, tuple[Subscription, ...]] = {}
         self._timelines: dict[str, Timeline] = {}
         self._standings: dict[str, Standing] = {}
+        self.granted: dict[str, Standing] = {}
         self._pricings: dict[Hashable, Segment] = {}
 
     # --- catalogue ---

@@ -100,6 +100,11 @@ class Timeline(msgspec.Struct, frozen=True):
         run = self._run(n)
         return run.whole(n - run.first)
 
+    def anchor_at(self, at: int) -> int:
+        """The boundary from which the periods around an instant are counted (K3)."""
+        run = self.runs[bisect_right(self.runs, at, key=lambda run: run.start) - 1]
+        return run.start if run.schedule is None else run.schedule.whole(0).start
+
     def in_trial(self, n: int) -> bool:
         """Whether period n is a trial, which is not charged."""
         return self._run(n).schedule is None
@@ -114,6 +119,10 @@ class Timeline(msgspec.Struct, frozen=True):
     def containing(self, at: int) -> Period:
         """The period that contains an instant, which one of them does."""
         return self.nth(self.index(at))
+
+    def find(self, at: int) -> Period | None:
+        """The period that contains an instant, if one does."""
+        return self.containing(at) if self.covers(at) else None
 
     def ended_by(self, at: int) -> int:
         """How many periods have ended: those with end <= at."""
@@ -154,6 +163,19 @@ def calendar_months(timezone: str) -> Timeline:
 def begins_anew(before: Segment, after: Segment) -> bool:
     """Whether a new schedule starts between two neighbours."""
     return before.trial != after.trial or (not after.trial and before.cadence != after.cadence)
+
+
+def same_periods(a: Timeline, b: Timeline, since: int, until: int) -> bool:
+    """Whether every instant of [since, until] lies in periods of both that began together."""
+    at: int | None = since
+    while a != b and at is not None and at <= until:
+        one, other = a.find(at), b.find(at)
+        if (one and one.start) != (other and other.start):
+            return False
+        ends = [period.end for period in (one, other) if period is not None]
+        starts = [start for start in (a.start, b.start) if start is not None and start > at]
+        at = min(ends or starts, default=None)
+    return True
 
 
 def _run_heads(subscription: Subscription) -> Iterator[tuple[Segment, int | None]]:

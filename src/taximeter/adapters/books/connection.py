@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,13 +30,20 @@ class Connection:
     Args:
         path: The database; made if missing.
         busy_timeout_ms: How long to wait while another process (a backup, `doctor`) writes.
+        prepare: Brings the schema up to date, inside a transaction.
 
     Raises:
         Damaged: `books_damaged` or `incompatible_data`.
         Unavailable: `log_locked` if another process holds the file too long.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_ms: int = 5_000) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout_ms: int = 5_000,
+        prepare: Callable[[sqlite3.Connection], None] = migrate,
+    ) -> None:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise Damaged(
                 "incompatible_data",
@@ -47,19 +54,21 @@ class Connection:
         with _translated():
             self._sqlite = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
-                self._prepare(busy_timeout_ms)
+                self._prepare(busy_timeout_ms, prepare)
             except BaseException:
                 self._sqlite.close()
                 raise
 
-    def _prepare(self, busy_timeout_ms: int) -> None:
+    def _prepare(
+        self, busy_timeout_ms: int, prepare: Callable[[sqlite3.Connection], None]
+    ) -> None:
         self._sqlite.execute(f"PRAGMA busy_timeout = {busy_timeout_ms:d}")
         self._sqlite.execute("PRAGMA journal_mode = WAL")
         # FULL: a commit is on disk when it returns, in WAL mode too.
         self._sqlite.execute("PRAGMA synchronous = FULL")
         self._sqlite.execute("PRAGMA foreign_keys = ON")
         with self.write() as sqlite:
-            migrate(sqlite)
+            prepare(sqlite)
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

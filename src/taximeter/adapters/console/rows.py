@@ -14,7 +14,7 @@ from taximeter.money import exponent, format_minor
 from taximeter.quantities import format_quantity
 from taximeter.services import billing
 from taximeter.services.core import Core
-from taximeter.services.gate import check
+from taximeter.services.gate import Ask, check
 from taximeter.services.tenant import Tenant
 
 NEAR_PERMILLE = 800  # of a limit: worth a look
@@ -106,7 +106,7 @@ def gauges(core: Core, tenant: Tenant, key: str) -> tuple[Gauge, ...]:
     for feature in sorted(granted):
         entitlement = granted[feature]
         if isinstance(entitlement, MeteredEntitlement):
-            decision = check(tenant, key, feature, 0, now)
+            decision = check(tenant, Ask(key, feature, 0), now)
             found.append(gauge(feature, entitlement, decision))
     return tuple(found)
 

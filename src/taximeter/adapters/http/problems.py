@@ -49,14 +49,16 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
         invalid_json duplicate_key too_deep empty_body invalid_event bad_request corrupt_encoding
     """,
     401: "unauthenticated",
-    403: "insufficient_scope limit_reached",
+    402: "insufficient_credit",
+    403: "insufficient_scope limit_reached budget_reached not_entitled no_subscription paused",
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",
     409: """
         event_conflict subject_taken subscription_exists subscription_ended invoice_not_draft
         invoice_not_issued invoice_final period_open catalog_changed idempotency_in_flight
-        not_sandbox webhook_disabled mail_not_configured
+        not_sandbox already_resolved reservation_expired grant_ended webhook_disabled
+        mail_not_configured
     """,
     413: "body_too_large batch_too_large event_too_large",
     415: "unsupported_media_type unsupported_encoding",
@@ -65,8 +67,9 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
         timestamp_in_future invalid_quantity catalog_invalid invalid_filter invalid_amount
         unknown_currency unknown_timezone unknown_plan too_many_windows amount_not_countable
         feature_not_metered idempotency_key_reused invalid_file alert_invalid webhook_url_refused
+        exceeds_reservation
     """,
-    429: "overloaded",
+    429: "overloaded rate_limited",
     431: "headers_too_large",
     500: "internal log_damaged books_damaged incompatible_data",
     503: """

@@ -2,13 +2,17 @@
 All operations of the HTTP interface, one module a subject.
 """
 
+from taximeter.adapters.http.routes.budgets import BudgetRoutes
 from taximeter.adapters.http.routes.catalog import CatalogRoutes
+from taximeter.adapters.http.routes.credits import CreditRoutes
 from taximeter.adapters.http.routes.customers import CustomerRoutes
 from taximeter.adapters.http.routes.events import EventRoutes
 from taximeter.adapters.http.routes.gate import GateRoutes
 from taximeter.adapters.http.routes.invoices import InvoiceRoutes
+from taximeter.adapters.http.routes.notices import NoticeRoutes
 from taximeter.adapters.http.routes.operating import OperatingRoutes
 from taximeter.adapters.http.routes.pages import PageRoutes
+from taximeter.adapters.http.routes.reservations import ReservationRoutes
 from taximeter.adapters.http.routes.subscriptions import SubscriptionRoutes
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
@@ -24,6 +28,10 @@ def all_routes(around: Surroundings) -> list[Route]:
         *CustomerRoutes(around).routes(),
         *SubscriptionRoutes(around).routes(),
         *GateRoutes(around).routes(),
+        *ReservationRoutes(around).routes(),
+        *CreditRoutes(around).routes(),
+        *BudgetRoutes(around).routes(),
+        *NoticeRoutes(around).routes(),
         *InvoiceRoutes(around).routes(),
         *operating.routes(),
     ]

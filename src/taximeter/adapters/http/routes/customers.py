@@ -19,6 +19,7 @@ from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.customers import Customer
 from taximeter.errors import NotFound
 from taximeter.instants import format_instant
+from taximeter.services.clockwork import prepare
 from taximeter.services.core import require_customer
 from taximeter.services.customers import put_customer
 from taximeter.services.feed import Decision, Seen
@@ -77,6 +78,7 @@ class CustomerRoutes:
             currency=body.currency,
             timezone=body.timezone,
             parent=body.parent,
+            pool=body.pool,
             metadata=body.metadata,
         )
         stored = await put_customer(self._core, tenant, customer, self._around.actor(request))
@@ -98,9 +100,15 @@ class CustomerRoutes:
         tenant, key = self._around.tenant(request), request.params["key"]
         if tenant.account(key) is None:
             raise NotFound("not_found", f"There is no customer {key!r}.")
-        decisions = entitlements(tenant, key, self._core.clock.now())
+        now = self._core.clock.now()
+        prepare(self._around.commands, tenant, key, now)
+        decisions = entitlements(tenant, key, now)
         items = [
-            {"feature": feature, "type": tenant.catalog.features[feature].type.value}
+            {
+                "feature": feature,
+                "type": tenant.catalog.features[feature].type.value,
+                "fail": tenant.catalog.features[feature].fail.value,
+            }
             | decision.to_json()
             for feature, decision in sorted(decisions.items())
         ]
@@ -141,6 +149,7 @@ def customer_json(customer: Customer) -> dict[str, Any]:
         "currency": customer.currency,
         "timezone": customer.timezone,
         "parent": customer.parent,
+        "pool": customer.pool,
         "metadata": customer.metadata,
         "created_at": format_instant(customer.created_at),
     }

@@ -12,14 +12,17 @@ import msgspec
 
 from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes import shapes
+from taximeter.adapters.http.routes.answers import has_rate, rate_headers, told
+from taximeter.adapters.http.routes.gate_shapes import EstimateAnswer
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
-from taximeter.errors import Refused, Rejected
-from taximeter.events.entry import KIND_CONSUME
-from taximeter.events.replay import consumed_answer
+from taximeter.entitlements.decide import Decision
+from taximeter.errors import Rejected
 from taximeter.quantities import E12, format_quantity, parse_quantity
-from taximeter.services.feed import Decision
-from taximeter.services.gate import check, consume
+from taximeter.services.clockwork import prepare
+from taximeter.services.commands import Answered
+from taximeter.services.consume import consume
+from taximeter.services.gate import Ask, Weighed, check, rate_fields, usage_event, weigh
 from taximeter.services.tenant import Tenant
 
 
@@ -49,74 +52,90 @@ class GateRoutes:
                         "event_conflict", "overloaded", "storage_full", "storage_failed",
                         "rebuilding"),
                 example={"customer": "acme", "feature": "chat", "amount": 500, "id": "req_1"},
+                idempotent=True,
+            ),
+            Route(
+                "POST", "/v1/estimate", self.estimate,
+                scope="check", tags=("gate",), summary="What would it cost?",
+                description="The decision and its cost in credit, without doing anything.",
+                request=shapes.CheckBody, response=EstimateAnswer, essential=True,
+                errors=("invalid_quantity", "feature_not_metered", "rebuilding"),
+                example={"customer": "acme", "feature": "chat", "amount": 500},
             ),
         ]  # fmt: skip
 
     def check(self, request: Request) -> Response:
         started = time.perf_counter()
+        ask = self._ask(request)
+        tenant, core = self._around.tenant(request), self._core
+        now = core.clock.now()
+        prepare(self._around.commands, tenant, ask.customer, now)
+        decision = check(tenant, ask, now)
+        self._around.decided(tenant, ask, decision.allowed, decision.reason.value)
+        headers = self._rate_headers(tenant, ask, decision, now)
+        answer = json_response(decision.to_json(core.as_of()), headers=headers)
+        core.telemetry.check.observe(time.perf_counter() - started)
+        return answer
+
+    def _ask(self, request: Request) -> Ask:
         try:
             body = self._decoder.decode(request.body)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             body = request.json(shapes.CheckBody)  # says precisely what is wrong
-        amount_pico = _amount(body.amount)
-        tenant = self._around.tenant(request)
-        core = self._core
-        decision = check(tenant, body.customer, body.feature, amount_pico, core.clock.now())
-        telemetry = core.telemetry
-        telemetry.decided(decision.allowed)
-        if core.feed.watched(tenant.name):
-            self._show(tenant, body, decision.allowed, decision.reason.value)
-        answer = json_response(decision.to_json(core.as_of()))
-        telemetry.check.observe(time.perf_counter() - started)
-        return answer
+        return Ask(body.customer, body.feature, amount(body.amount), body.scope, body.data)
+
+    @staticmethod
+    def _rate_headers(
+        tenant: Tenant, ask: Ask, decision: Decision, now: int
+    ) -> tuple[tuple[str, str], ...]:
+        """What a client is told about its rates, whether it may or not."""
+        if not has_rate(decision):
+            return ()
+        fields = rate_fields(tenant, ask, now)
+        return (
+            ("RateLimit-Policy", ", ".join(one.policy for one in fields)),
+            ("RateLimit", ", ".join(one.limit for one in fields)),
+            *rate_headers(decision, now),
+        )
 
     async def consume(self, request: Request) -> Response:
         started = time.perf_counter()
         body = request.json(shapes.ConsumeBody)
-        amount_pico = _amount(body.amount)
-        tenant = self._around.tenant(request)
-        core = self._core
-        result = consume(
-            core,
-            self._around.answers,
-            tenant,
-            body.customer,
-            body.feature,
-            amount_pico,
-            body.id,
-            body.data,
-            core.clock.now(),
-        )
-        if isinstance(result, int):
-            return Response(200, self._first_answer(result, body.id))
-        if core.feed.watched(tenant.name):
-            self._show(tenant, body, result.answer["allowed"], result.answer["reason"])
-        core.telemetry.decided(result.answer["allowed"])
-        if result.durable is not None:
-            await result.durable
+        ask = Ask(body.customer, body.feature, amount(body.amount), body.scope, body.data)
+        tenant, core = self._around.tenant(request), self._core
+        now = core.clock.now()
+        commands = self._around.commands
+        prepare(commands, tenant, ask.customer, now)
+        result = consume(core, commands, tenant, ask, body.id, now)
+        answer = await told(self._around, result)
+        if isinstance(result, Answered):
+            self._around.decided(tenant, ask, result.answer["allowed"], result.answer["reason"])
         core.telemetry.consume.observe(time.perf_counter() - started)
-        return json_response(result.answer)
+        return answer
 
-    def _first_answer(self, seq: int, event_id: str) -> bytes:
-        """
-        Raises:
-            Refused: `event_conflict`: the event came as an event, so there never was an answer.
-        """
-        for logged in self._around.log.read(seq - 1, seq):
-            if logged.first_seq == seq and logged.entry.kind == KIND_CONSUME:
-                return consumed_answer(logged.entry)
-        raise Refused("event_conflict", f"The id {event_id!r} was used for an event.")
-
-    def _show(
-        self, tenant: Tenant, body: shapes.CheckBody | shapes.ConsumeBody, allowed: bool, why: str
-    ) -> None:
-        account = tenant.account(body.customer)
-        customer = body.customer if account is None else account.customer
-        amount = format_quantity(_amount(body.amount))
-        self._core.feed.decision(tenant, Decision(customer, body.feature, allowed, why, amount))
+    def estimate(self, request: Request) -> Response:
+        ask = self._ask(request)
+        tenant, now = self._around.tenant(request), self._core.clock.now()
+        prepare(self._around.commands, tenant, ask.customer, now)
+        event = None
+        if tenant.account(ask.customer) is not None and ask.feature in tenant.catalog.features:
+            event = usage_event(tenant, ask.customer, ask.feature, "estimate", "", E12, ask)
+        weighed = weigh(tenant, ask, now, event)
+        decision = weighed.decision if isinstance(weighed, Weighed) else weighed
+        cost = decision.credit_cost_pico
+        return json_response(
+            decision.to_json(self._core.as_of())
+            | {"cost": None if cost is None else format_quantity(cost)}
+        )
 
 
-def _amount(value: Any) -> int:
+def amount(value: Any) -> int:
+    """
+    A quantity of a request, in pico.
+
+    Raises:
+        Rejected: `invalid_quantity`, also below zero.
+    """
     if type(value) is int and 0 <= value < 1_000_000_000:
         return value * E12
     amount_pico = parse_quantity(value)

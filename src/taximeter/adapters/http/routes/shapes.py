@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 from taximeter.events.envelope import Rejection
+from taximeter.meters.kinds import Aggregation, Mode, Per, Precision
 from taximeter.periods import Anchor, WindowSize
 
 # A number or a string of one, read exactly; a typed union would send numbers through a float.
@@ -106,11 +107,18 @@ class ReplayAnswer(msgspec.Struct):
 
 class MeterBody(msgspec.Struct):
     event_type: str
-    aggregation: str
+    aggregation: Aggregation
     value: str | None = None
     dimensions: dict[str, str] = {}
     filter: str | None = None
     unit: str | None = None
+    percentile: int | str | None = None
+    precision: Precision = Precision.EXACT
+    mode: Mode | None = None
+    series: str | None = None
+    timeout_s: int | None = None
+    per: Per | None = None
+    stop: str | None = None
 
 
 class MeterAnswer(MeterBody, kw_only=True):
@@ -131,11 +139,19 @@ class UsageItem(msgspec.Struct):
     value: str
 
 
-class UsageAnswer(msgspec.Struct):
+class UsageEstimate(msgspec.Struct):
+    """Only for meters that estimate."""
+
+    standard_error: str
+
+
+class UsageAnswer(msgspec.Struct, kw_only=True):
     meter: str
     from_: str = msgspec.field(name="from")
     to: str
     window: WindowSize
+    rolling: str | None = None
+    estimate: UsageEstimate | None = None
     items: list[UsageItem]
     as_of: AsOf
 
@@ -146,6 +162,7 @@ class CustomerBody(Strict):
     currency: str | None = None
     timezone: str = "UTC"
     parent: str | None = None
+    pool: bool = False
     metadata: dict[str, Any] = {}
 
 
@@ -207,6 +224,7 @@ class CheckBody(Strict):
     feature: str
     amount: Quantity = 1
     scope: dict[str, str] = {}
+    data: dict[str, Any] = {}
 
 
 class DecisionAnswer(msgspec.Struct):
@@ -221,7 +239,11 @@ class DecisionAnswer(msgspec.Struct):
     level: str
     as_of: AsOf
     value: Any = None
+    scope: str | None = None
     detail: str | None = None
+    help: str | None = None
+    limits: list[dict[str, Any]] | None = None
+    credit: dict[str, Any] | None = None
 
 
 class ConsumeBody(Strict):
@@ -236,6 +258,7 @@ class ConsumeBody(Strict):
 class ConsumeAnswer(DecisionAnswer, kw_only=True):
     seq: int | None
     balance_after: str | None
+    available_after: str | None = None
 
 
 class EntitlementList(msgspec.Struct):
@@ -344,6 +367,7 @@ class UsageParameters(msgspec.Struct, forbid_unknown_fields=True):
     tz: str | None = None
     group_by: str = ""
     filter: str | None = None
+    rolling: str | None = None
     position: str | None = None
 
 

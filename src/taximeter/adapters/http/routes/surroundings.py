@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 from taximeter.adapters.http.auth import Authenticator
 from taximeter.adapters.http.messages import Request
 from taximeter.instants import parse_instant
+from taximeter.quantities import format_quantity
+from taximeter.services.commands import Commands
 from taximeter.services.core import Core
-from taximeter.services.gate import Answers
+from taximeter.services.feed import Decision
+from taximeter.services.gate import Ask
+from taximeter.services.ledger import Ledger
 from taximeter.services.tenant import Tenant
 from taximeter.settings import Settings
 
@@ -23,7 +27,8 @@ if TYPE_CHECKING:
 class Surroundings:
     """
     Attributes:
-        answers: Of `consume`, for retries.
+        commands: The way into the log for what the gate does.
+        ledger: What the wallets booked.
     """
 
     def __init__(
@@ -33,13 +38,16 @@ class Surroundings:
         log: SegmentLog,
         keeper: IdentityKeeper,
         settings: Settings,
+        commands: Commands,
+        ledger: Ledger,
     ) -> None:
         self.core = core
         self.authenticator = authenticator
         self.log = log
         self.keeper = keeper
         self.settings = settings
-        self.answers = Answers()
+        self.commands = commands
+        self.ledger = ledger
 
     def tenant(self, request: Request) -> Tenant:
         return self.core.tenant(request.principal.namespace)
@@ -47,6 +55,16 @@ class Surroundings:
     def actor(self, request: Request) -> str:
         """Who is named in the audit trail."""
         return request.principal.key_id
+
+    def decided(self, tenant: Tenant, ask: Ask, allowed: bool, reason: str) -> None:
+        """Count an answer of the gate, and show it to who watches."""
+        self.core.telemetry.decided(allowed)
+        if self.core.feed.watched(tenant.name):
+            account = tenant.account(ask.customer)
+            customer = ask.customer if account is None else account.customer
+            amount = format_quantity(ask.amount_pico)
+            shown = Decision(customer, ask.feature, allowed, reason, amount)
+            self.core.feed.decision(tenant, shown)
 
     async def books(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call the books by the name of a method."""

@@ -1,0 +1,79 @@
+"""
+What a customer may use of one feature: its own entitlement, or that of a parent it pools with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from taximeter.catalog.features import MeteredEntitlement, Reset
+from taximeter.entitlements.rollover import carried_pico
+from taximeter.live.account import Account
+from taximeter.periods import Period
+
+if TYPE_CHECKING:
+    from taximeter.services.tenant import Tenant
+
+
+class Allowance(msgspec.Struct, frozen=True):
+    """
+    A metered entitlement and who has it.
+
+    Attributes:
+        owner: The account whose entitlement it is: the customer's own or a parent's.
+        lane: Of the owner; its periods are those of the entitlement.
+        counter: Key of the counter that counts its usage.
+    """
+
+    tenant: Tenant
+    owner: Account
+    lane: Account
+    feature: str
+    counter: str
+    entitlement: MeteredEntitlement
+
+    def used_at(self, at: int) -> int:
+        """Units the owner itself has used in the billing period that holds an instant."""
+        live = self.tenant.live
+        cells = self.lane.cells_at(at, live.layout.new_cells)
+        slot = live.layout.slots.get(self.counter)
+        if cells is None or slot is None:
+            return 0
+        return max(0, live.layout.cell_value(cells, slot)[1])
+
+    def included_at(self, at: int) -> int:
+        """Units that the main limit includes in that period, with what rolled over into it."""
+        main = self.entitlement.main
+        assert main is not None, "only asked for an entitlement with a limit"
+        if main.rollover is None or main.reset is not Reset.PERIOD:
+            return main.limit_pico
+        return main.limit_pico + carried_pico(main, self._used_before(at))
+
+    def _used_before(self, at: int) -> list[int]:
+        """Units used in each period before the one that holds an instant, oldest first."""
+        schedule = self.lane.schedule
+        index = schedule.index(at)
+        rollover = self.entitlement.main.rollover if self.entitlement.main is not None else None
+        assert rollover is not None
+        return [self.used_at(schedule.nth(n).start) for n in range(max(0, index))]
+
+    def period_at(self, at: int) -> Period:
+        """The billing period that holds an instant."""
+        lane = self.lane
+        if lane.period_start <= at < lane.period_end:
+            return Period(lane.period_start, lane.period_end)
+        return lane.schedule.containing(at)
+
+
+def allowance_of(tenant: Tenant, account: Account, feature: str, now: int) -> Allowance | None:
+    """The metered entitlement that decides; None if nobody in the pool has one."""
+    for owner in (account, *tenant.pool_of(account.customer)):
+        standing = tenant.standing(owner, now)
+        entitlement = standing.entitlements.get(feature)
+        if isinstance(entitlement, MeteredEntitlement):
+            lane = owner.lanes[standing.lanes[feature]]
+            counter = tenant.feature_counters[feature]
+            return Allowance(tenant, owner, lane, feature, counter, entitlement)
+    return None
