@@ -220,7 +220,7 @@ class Wallets(RuleBasedStateMachine):
         at = max(source.now, target.now)
         for one in self.subjects:
             one.pass_time((at - one.now) // HOUR)
-        amount = data.draw(st.integers(0, source.wallet.transferable_pico()), label="amount")
+        amount = data.draw(st.integers(0, source.wallet.transferable_pico), label="amount")
         _, moved = source.do("transfer_out", self.name("t"), amount, at, CAUSE)
         assert source.oracle.transfer_out(amount) == {
             grant.id.rpartition("~")[0]: grant.amount_pico for grant in moved

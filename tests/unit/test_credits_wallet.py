@@ -463,7 +463,7 @@ def test_only_paid_credit_that_is_free_is_refunded() -> None:
 def test_a_transfer_keeps_the_terms_of_its_lots() -> None:
     source = wallet_with("b 10 priority 1 for chat", "a 4 until 2026-04-01 promotional")
     target = Wallet("usd", "umbrella")
-    assert source.transferable_pico() == 14 * E12
+    assert source.transferable_pico == 14 * E12
     (out,), moved = source.transfer_out("t1", 6 * E12, AT, CAUSE)
     assert [p.account for p in out.postings] == ["wallet/a", "wallet/b", "transferred"]
     (into,) = target.transfer_in(moved, AT, CAUSE)

@@ -185,6 +185,7 @@ class Wallet:
         """What `refund` could give back of a grant: paid for, unspent, unreserved, not ended."""
         return sum(lot.free_pico for lot in self._refundable(grant_id))
 
+    @property
     def transferable_pico(self) -> int:
         """What `transfer_out` could move: all that is free, whatever it pays for."""
         return sum(lot.free_pico for lot in self._lots.spendable)
