@@ -514,3 +514,22 @@ def test_a_dump_holds_plain_text_and_reads_back_to_the_same_wallet() -> None:
     assert twin.settle("h", E12, AT, CAUSE) == script.wallet.settle("h", E12, AT, CAUSE)
     assert twin.advance(instant("2027-01-01")) == script.wallet.advance(instant("2027-01-01"))
     assert twin.dump() == script.wallet.dump()
+
+
+# --- the examples of docs/concepts/credits.md ---------------------------------------------------
+
+
+def test_the_documented_burn_order() -> None:
+    script = Script("""
+        2026-01-31 grant pro-2026 40 priority 1 for chat every P1M
+        2026-03-01 grant promo 10 until 2026-04-01
+        2026-03-01 grant bought 100 priority 1
+        2026-03-01 grant pictures 20 for image until 2026-03-15
+        2026-03-02 burn 60 chat
+    """)
+    left = {lot.id: lot.remaining_pico // E12 for lot in script.wallet.lots()}
+    assert left == {"promo": 0, "pro-2026#2": 0, "bought": 90, "pictures": 20}
+    assert script.last(1) == [
+        "2026-03-02 spend wallet/promo -10, wallet/pro-2026#2 -40, wallet/bought -10, "
+        "spent 60 = 110"
+    ]
