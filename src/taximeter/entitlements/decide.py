@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
-from taximeter.catalog.features import CUSTOMER, BooleanEntitlement, StaticEntitlement
+from taximeter.catalog.features import (
+    CUSTOMER,
+    BooleanEntitlement,
+    Enforcement,
+    StaticEntitlement,
+)
 from taximeter.entitlements.readings import Funds, Kind, Reading
 from taximeter.entitlements.words import (
     credit_detail,
@@ -115,11 +121,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         if self.limits:
             answer["limits"] = [_reading_json(one) for one in self.limits]
         if self.funds is not None:
-            answer["credit"] = {
-                "credit": self.funds.credit,
-                "cost": _text(self.credit_cost_pico),
-                "available": format_quantity(self.funds.available_pico),
-            }
+            answer["credit"] = self.funds.credit
+            answer["cost"] = _text(self.credit_cost_pico)
+            answer["available"] = format_quantity(self.funds.available_pico)
         if as_of is not None:
             answer["as_of"] = as_of
         return answer
@@ -195,9 +199,10 @@ def _blocking(readings: Sequence[Reading], amount_pico: int) -> Reading | None:
 
 def _allowed(readings: Sequence[Reading], amount_pico: int) -> Decision:
     for reading in readings:
-        included_pico = reading.included_pico()
-        if included_pico is not None and included_pico < amount_pico:
-            return _answer(True, Reason.SOFT_LIMIT_EXCEEDED, reading, readings)
+        if reading.enforcement is Enforcement.SOFT:
+            included_pico = reading.included_pico()
+            if included_pico is not None and included_pico < amount_pico:
+                return _answer(True, Reason.SOFT_LIMIT_EXCEEDED, reading, readings)
     first = readings[0]
     reason = Reason.UNLIMITED if first.limit_pico is None else Reason.WITHIN_LIMIT
     return _answer(True, reason, first, readings)
@@ -392,22 +397,37 @@ def _refusal(reason: Reason, detail: str, help: str | None = None) -> Decision:
 
 
 def _reading_json(reading: Reading) -> dict[str, Any]:
-    resets_at = reading.resets_at
+    """An answer of five levels has five of these: nothing here is worked out twice."""
+    limit_pico, reserved_pico, resets_at = (
+        reading.limit_pico,
+        reading.reserved_pico,
+        reading.resets_at,
+    )
+    used_pico = reading.used_pico if reading.used_pico > 0 else 0
+    remaining = None
+    if limit_pico is not None:
+        left_pico = limit_pico - used_pico - reserved_pico
+        remaining = format_quantity(left_pico) if left_pico > 0 else "0"
     answer: dict[str, Any] = {
-        "kind": reading.kind.value,
+        "kind": reading.kind,
         "key": reading.key,
         "level": reading.level,
         "scope": reading.scope,
-        "limit": _text(reading.limit_pico),
-        "used": format_quantity(max(0, reading.used_pico)),
-        "reserved": format_quantity(reading.reserved_pico),
-        "remaining": _text(reading.remaining_pico),
-        "resets_at": None if resets_at is None else format_instant(resets_at),
-        "enforcement": reading.enforcement.value,
+        "limit": None if limit_pico is None else _repeated_quantity(limit_pico),
+        "used": format_quantity(used_pico),
+        "reserved": _repeated_quantity(reserved_pico) if reserved_pico else "0",
+        "remaining": remaining,
+        "resets_at": None if resets_at is None else _repeated_instant(resets_at),
+        "enforcement": reading.enforcement,
     }
     if reading.credit is not None:
         answer["credit"] = reading.credit
     return answer
+
+
+# What is the same in answer after answer: limits, and the ends of windows.
+_repeated_quantity = lru_cache(maxsize=4096)(format_quantity)
+_repeated_instant = lru_cache(maxsize=4096)(format_instant)
 
 
 def _text(pico: int | None) -> str | None:

@@ -157,9 +157,7 @@ class Hook(msgspec.Struct, frozen=True):
         _fill(purse, self.gauges, event, at, units_pico, cost)
         for pool in self.pools:
             _fill(pool.purse, pool.gauges, event, at, units_pico, cost)
-        lease = None if event.data is None else event.data.get("lease_id")
-        if lease.__class__ is not str or lease not in purse.holds:
-            lease = None
+        lease = self._lease(purse, event)
         if not cost and lease is None:
             return None
         return Burn(
@@ -172,6 +170,14 @@ class Hook(msgspec.Struct, frozen=True):
             pools=self.pool_keys,
             lease=lease,
         )
+
+    def _lease(self, purse: Purse, event: Event) -> str | None:
+        """The open lease of this feature that the event names."""
+        name = None if event.data is None else event.data.get("lease_id")
+        hold = purse.holds.get(name) if name.__class__ is str else None
+        if hold is None or not hold.lease or hold.feature != self.feature:
+            return None
+        return hold.id
 
     def _cost_pico(self, event: Event, at: int, units_pico: int) -> int:
         """Credit for the units that the period does not include; a correction downwards frees

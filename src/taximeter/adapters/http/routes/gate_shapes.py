@@ -186,4 +186,5 @@ class EstimateAnswer(msgspec.Struct):
     allowed: bool
     reason: str
     cost: str | None
-    credit: dict[str, Any] | None = None
+    credit: str | None = None
+    available: str | None = None
