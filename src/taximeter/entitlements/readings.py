@@ -78,34 +78,36 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     def room_pico(self) -> int | None:
         """Units of the feature that are allowed still; negative beyond it, None for no bound."""
-        return self._units(self.ceiling_pico)
+        # A decision asks every constraint: the usual one is answered without a further call.
+        hard = self.enforcement is Enforcement.HARD
+        bound_pico = self.limit_pico if hard else self.ceiling_pico
+        if bound_pico is None:
+            return None
+        used_pico = self.used_pico
+        left_pico = bound_pico - self.reserved_pico - (used_pico if used_pico > 0 else 0)
+        return left_pico if self.credit is None else self._units(left_pico)
 
     def included_pico(self) -> int | None:
         """Units of the feature up to the limit itself, without grace; as `room_pico`."""
-        return self._units(self.limit_pico)
+        if self.limit_pico is None:
+            return None
+        left_pico = self.limit_pico - self.reserved_pico - max(0, self.used_pico)
+        return left_pico if self.credit is None else self._units(left_pico)
 
     def largest_pico(self) -> int | None:
         """What to ask for instead: `room_pico`, without what only rounding lets through."""
         room_pico = self.room_pico()
         if room_pico is None or room_pico <= 0 or self.cost is None:
             return room_pico
-        left_pico = self._left(self.ceiling_pico)
-        return whole_units(self.cost, left_pico or 0, self.cost_case)
+        left_pico = (self.ceiling_pico or 0) - self.reserved_pico - max(0, self.used_pico)
+        return whole_units(self.cost, left_pico, self.cost_case)
 
-    def _left(self, bound_pico: int | None) -> int | None:
-        """In what the constraint counts."""
-        if bound_pico is None:
-            return None
-        used_pico = self.used_pico
-        return bound_pico - self.reserved_pico - (used_pico if used_pico > 0 else 0)
-
-    def _units(self, bound_pico: int | None) -> int | None:
-        left_pico = self._left(bound_pico)
-        if left_pico is None or self.credit is None:
-            return left_pico
-        if left_pico < 0:
+    def _units(self, credit_pico: int) -> int | None:
+        if credit_pico < 0:
             return NO_ROOM
-        return None if self.cost is None else affordable_pico(self.cost, left_pico, self.cost_case)
+        if self.cost is None:
+            return None
+        return affordable_pico(self.cost, credit_pico, self.cost_case)
 
 
 def whole_units(cost: Cost, credit_pico: int, case: str | None) -> int | None:
