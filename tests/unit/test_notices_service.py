@@ -66,6 +66,7 @@ class World:
 
     Attributes:
         numbers: Customer -> its readings.
+        parents: Customer -> whom it pools with.
         held: While set, the log is not on disk.
         looks: How often somebody's numbers were read.
     """
@@ -75,11 +76,14 @@ class World:
         self.books = SqliteBooks(path / "books.db")
         self.accounts = {f"c{n}": Account(f"c{n}") for n in range(customers)}
         self.numbers: dict[str, Readings] = {}
+        self.parents: dict[str, list[str]] = {}
         self.held = False
         self.looks = 0
         self.sender = Sender()
         self.tenant = SimpleNamespace(
-            name=NS, live=SimpleNamespace(accounts=self.accounts, touched=set())
+            name=NS,
+            live=SimpleNamespace(accounts=self.accounts, touched=set(), watches=None),
+            pool_of=lambda customer: [self.accounts[one] for one in self.parents.get(customer, ())],
         )
         self.open()
 
@@ -109,7 +113,7 @@ class World:
     async def alert(self, alert_id: str, document: dict[str, Any]) -> None:
         alert = read_alert(alert_id, document, AT)
         await self.service.board.put_alert(NS, alert, audit())
-        self.service.watch.sweep(NS)
+        self.service.watch.rewatch(NS)
 
     def use(self, customer: str, used: int, limit: int = 1000, window: int = AT - DAY) -> None:
         """Usage becomes this much, in this turn of the loop."""
@@ -139,7 +143,7 @@ class World:
         for _ in range(3000):
             await asyncio.sleep(0.002)
             watch = self.service.watch
-            if not (watch._waiting or self.service._drafts or self.service.delivery.queued):
+            if watch.is_idle and not (self.service._drafts or self.service.delivery.queued):
                 return
         raise AssertionError("it does not settle")
 
@@ -196,8 +200,35 @@ def test_only_customers_an_alert_looks_at_are_watched(tmp_path: Path) -> None:
         await world.alert("b", USAGE)
         assert watched() == {"c0", "c1", "c2"}
         await world.service.board.delete_alert(NS, "b", audit())
-        world.service.watch.sweep(NS)
+        world.service.watch.rewatch(NS)
         assert watched() == {"c1"}
+
+    play(tmp_path, scene)
+
+
+def test_a_customer_that_uses_up_its_parents_allowance_is_watched_for_the_parent(
+    tmp_path: Path,
+) -> None:
+    async def scene(world: World) -> None:
+        world.parents = {"c0": ["c1", "c2"], "c1": ["c2"]}
+        await world.alert("a", USAGE | {"customer": "c2"})
+        assert all(account.watched for account in world.accounts.values())
+        await world.settle()
+        reading = FeatureReading(900 * E12, 1000 * E12, AT - DAY, AT + DAY)
+        world.numbers["c2"] = Readings(usage={"chat": reading})
+        world.touch("c0")
+        await world.settle()
+        assert await world.stored() == ["c2 80%"]
+
+    play(tmp_path, scene)
+
+
+def test_an_account_made_after_the_alert_is_watched_from_its_first_event(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        assert world.tenant.live.watches("c0") is False
+        await world.alert("a", USAGE | {"customer": "c0"})
+        assert world.tenant.live.watches("c0")
+        assert not world.tenant.live.watches("c1")
 
     play(tmp_path, scene)
 
@@ -255,7 +286,7 @@ def test_looking_at_many_customers_leaves_the_loop_to_others(tmp_path: Path) -> 
         turns = 0
         for customer in world.accounts:
             world.use(customer, 5)
-        while world.service.watch._waiting:
+        while not world.service.watch.is_idle:
             await asyncio.sleep(0)
             turns += 1
         assert turns > 20, "it was done in slices"
@@ -284,9 +315,11 @@ def test_a_reading_that_fails_for_one_customer_does_not_stop_the_others(tmp_path
     play(tmp_path, scene)
 
 
-def test_a_customer_whose_usage_is_being_counted_again_waits_for_the_next_look(
-    tmp_path: Path,
+def test_a_customer_whose_usage_is_being_counted_again_is_looked_at_when_that_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(notices_watch, "LOOK_AROUND_EVERY_S", 0.01)
+
     async def scene(world: World) -> None:
         await world.alert("a", USAGE)
         world.accounts["c0"].rebuilding = (frozenset({"x"}),)
@@ -294,7 +327,7 @@ def test_a_customer_whose_usage_is_being_counted_again_waits_for_the_next_look(
         await world.settle()
         assert await world.stored() == []
         world.accounts["c0"].rebuilding = ()
-        world.service.watch.sweep()
+        await asyncio.sleep(0.05)
         await world.settle()
         assert await world.stored() == ["c0 80%"]
 

@@ -41,6 +41,7 @@ class LiveState:
         hooks_of: What an account's events do beside being counted, from an instant on; None where
             history is only counted.
         touched: Watched accounts whose numbers have changed since somebody last looked.
+        watches: Whether somebody wants to know of a customer, by its key.
     """
 
     def __init__(self, counters: Sequence[Counter] = ()) -> None:
@@ -53,6 +54,7 @@ class LiveState:
         self.gate = GateState()
         self.hooks_of: Callable[[Account, int], Hooks] | None = None
         self.touched: set[Account] = set()
+        self.watches: Callable[[str], bool] = lambda customer: False
 
     # --- what is counted, and for whom ---
 
@@ -85,6 +87,9 @@ class LiveState:
         account = Account(customer.key, first, customer.all_subjects, siblings)
         old = self.accounts.get(customer.key)
         self.accounts[customer.key] = account
+        account.watched = self.watches(customer.key)
+        if account.watched:
+            self.touched.add(account)
         if old is not None:
             self.touched.discard(old)
             for subject in old.subjects:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Listener = Callable[[Notice], None]
+Listener = Callable[[Notice], object]
 
 MAX_BATCH = 1000
 TRY_AGAIN_S = 1.0
@@ -96,7 +96,7 @@ class NoticeService:
             asyncio.create_task(self._forget_deliveries()),
         ]
         self._core.sequencer.on_touched = self.watch.touched
-        self.watch.sweep()
+        self.watch.start()
 
     async def stop(self) -> None:
         """Store what was noticed, and end. What was not sent is sent after the next start."""

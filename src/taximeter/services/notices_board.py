@@ -40,6 +40,8 @@ class Board:
     def __init__(self, books: BooksThread) -> None:
         self._books = books
         self._alerts: dict[str, dict[str, Alert]] = {}
+        # Of each namespace: customer -> the alerts on it; None -> those on everybody.
+        self._by_customer: dict[str, dict[str | None, list[Alert]]] = {}
         self._webhooks: dict[str, dict[str, Webhook]] = {}
         self.lock = asyncio.Lock()
 
@@ -49,15 +51,12 @@ class Board:
             document = msgspec.json.decode(stored.document)
             alert = read_alert(stored.id, document, stored.created_at)
             self._alerts.setdefault(stored.namespace, {})[stored.id] = alert
+        for namespace in self._alerts:
+            self._index(namespace)
         for namespace, webhook in books.webhooks():
             self.set_webhook(namespace, webhook)
 
     # --- alerts -----------------------------------------------------------------------------
-
-    @property
-    def namespaces(self) -> list[str]:
-        """Those with an alert."""
-        return [name for name, alerts in self._alerts.items() if alerts]
 
     def alerts(self, namespace: str) -> dict[str, Alert]:
         return self._alerts.get(namespace, {})
@@ -74,7 +73,19 @@ class Board:
 
     def watching(self, namespace: str, customer: str) -> list[Alert]:
         """The alerts that look at a customer."""
-        return [one for one in self.alerts(namespace).values() if one.watches(customer)]
+        index = self._by_customer.get(namespace)
+        return [] if index is None else [*index.get(None, ()), *index.get(customer, ())]
+
+    def watches(self, namespace: str, customer: str) -> bool:
+        """Whether some alert looks at a customer."""
+        index = self._by_customer.get(namespace)
+        return index is not None and (None in index or customer in index)
+
+    def _index(self, namespace: str) -> None:
+        index: dict[str | None, list[Alert]] = {}
+        for alert in self._alerts.get(namespace, {}).values():
+            index.setdefault(alert.customer, []).append(alert)
+        self._by_customer[namespace] = index
 
     async def put_alert(self, namespace: str, alert: Alert, audit: AuditEntry) -> None:
         if alert.id not in self.alerts(namespace) and len(self.alerts(namespace)) >= MAX_ALERTS:
@@ -83,11 +94,13 @@ class Board:
         stored = StoredAlert(namespace, alert.id, document, alert.created_at)
         await self._books.run(self._books.books.put_alert, stored, audit)
         self._alerts.setdefault(namespace, {})[alert.id] = alert
+        self._index(namespace)
 
     async def delete_alert(self, namespace: str, alert_id: str, audit: AuditEntry) -> None:
         self.alert(namespace, alert_id)
         await self._books.run(self._books.books.delete_alert, namespace, alert_id, audit)
         self._alerts[namespace].pop(alert_id, None)
+        self._index(namespace)
 
     # --- webhooks ---------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ async def put_alert(
     if alert != known:
         entry = audit(tenant, now, actor, "alert.put", alert_id)
         await notices.board.put_alert(tenant.name, alert, entry)
-    notices.watch.sweep(tenant.name)
+    notices.watch.rewatch(tenant.name)
     return alert
 
 
@@ -77,7 +77,7 @@ async def delete_alert(
     entry = audit(tenant, core.clock.now(), actor, "alert.delete", alert_id)
     await notices.board.delete_alert(tenant.name, alert_id, entry)
     notices.watch.forget(tenant.name, alert_id)
-    notices.watch.sweep(tenant.name)
+    notices.watch.rewatch(tenant.name)
 
 
 def _check_feature(tenant: Tenant, feature: str) -> None:

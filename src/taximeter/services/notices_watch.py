@@ -11,10 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from taximeter.errors import TaximeterError
+from taximeter.notices.alert import Alert
 from taximeter.notices.crossings import Change, Mark, Place, changes
 from taximeter.notices.readings import Readings
 from taximeter.ports import Clock, StoredMark
@@ -61,6 +64,9 @@ class Watch:
         self._marks: dict[tuple[str, str], dict[Place, Mark]] = {}
         # In the order in which they changed; a customer waits once.
         self._waiting: dict[tuple[str, str], None] = {}
+        self._sweeping: Iterator[tuple[str, str]] = iter(())
+        self._is_sweeping = False
+        self._unfinished: set[tuple[str, str]] = set()
         self._scheduled: asyncio.Handle | None = None
         self._paused_until = 0.0
 
@@ -71,20 +77,31 @@ class Watch:
 
     def touched(self, tenant: Tenant) -> None:
         """Some watched accounts have changed; cheap, for the hot path."""
-        live = tenant.live
-        waiting, name = self._waiting, tenant.name
-        for account in live.touched:
-            waiting[name, account.customer] = None
-        live.touched.clear()
+        self._take_touched(tenant)
         self._schedule()
 
     def sweep(self, namespace: str | None = None) -> None:
         """Look at every watched customer: after a start, and for what time alone changes."""
-        for name in self._board.namespaces if namespace is None else [namespace]:
-            tenant = self._tenants.get(name)
-            if tenant is not None:
-                self._waiting.update(((name, key), None) for key in self._rewatch(tenant))
+        self._sweeping = chain(self._sweeping, self._everybody(namespace))
+        self._is_sweeping = True
         self._schedule()
+
+    def rewatch(self, namespace: str) -> None:
+        """Alerts have changed: mark the accounts that have to be looked at."""
+        tenant = self._tenants.get(namespace)
+        if tenant is not None:
+            self._rewatch(tenant)
+            self.sweep(namespace)
+
+    def start(self) -> None:
+        """Mark the accounts that have to be looked at, and look at all of them."""
+        for namespace in list(self._tenants):
+            self.rewatch(namespace)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nobody is waiting to be looked at."""
+        return not self._waiting and not self._is_sweeping
 
     def forget(self, namespace: str, alert_id: str) -> None:
         """An alert is gone: its lines are armed again, as the books have it."""
@@ -103,34 +120,58 @@ class Watch:
             await asyncio.sleep(LOOK_AROUND_EVERY_S)
             now, passed_s = self._clock.now(), time.monotonic() - before
             was_set = abs(now - last - int(passed_s * 1_000_000)) > CLOCK_JUMP_US and now != last
-            if was_set or time.monotonic() - swept_at >= SWEEP_EVERY_S:
+            is_due = time.monotonic() - swept_at >= SWEEP_EVERY_S and not self._is_sweeping
+            if was_set or is_due:
                 swept_at = time.monotonic()
                 self.sweep()
+            self._look_again()
             last = now
 
     def stop(self) -> None:
         if self._scheduled is not None:
             self._scheduled.cancel()
 
-    def _rewatch(self, tenant: Tenant) -> list[str]:
-        """Mark the accounts somebody looks at; returns their customers."""
-        alerts = self._board.alerts(tenant.name).values()
-        everyone = any(alert.customer is None for alert in alerts)
-        wanted = None if everyone else {alert.customer for alert in alerts}
-        found = []
+    def _take_touched(self, tenant: Tenant) -> None:
+        waiting, name = self._waiting, tenant.name
+        for account in tenant.live.touched:
+            waiting[name, account.customer] = None
+        tenant.live.touched.clear()
+
+    def _look_again(self) -> None:
+        """At those that were being counted again, and accounts that took the place of others."""
+        self._waiting.update(dict.fromkeys(self._unfinished))
+        self._unfinished.clear()
+        for tenant in self._tenants.values():
+            self._take_touched(tenant)
+        self._schedule()
+
+    def _everybody(self, namespace: str | None) -> Iterator[tuple[str, str]]:
+        for name, tenant in list(self._tenants.items()):
+            if namespace in (None, name) and self._board.alerts(name):
+                for key in list(tenant.live.accounts):
+                    yield name, key
+
+    def _rewatch(self, tenant: Tenant) -> None:
+        tenant.live.watches = partial(self._watches, tenant)
         for key, account in tenant.live.accounts.items():
-            is_wanted = wanted is None or key in wanted
+            is_wanted = self._watches(tenant, key)
             if is_wanted != account.watched:
                 account.watched = is_wanted
                 account.forget_hooks()
-            if is_wanted:
-                found.append(key)
-        return found
+
+    def _watches(self, tenant: Tenant, customer: str) -> bool:
+        """Whether an alert looks at a customer, or at a parent that it uses up."""
+        watches = self._board.watches
+        if not self._board.alerts(tenant.name):
+            return False
+        return watches(tenant.name, customer) or any(
+            watches(tenant.name, parent.customer) for parent in tenant.pool_of(customer)
+        )
 
     # --- slices -----------------------------------------------------------------------------
 
     def _schedule(self) -> None:
-        if self._scheduled is None and self._waiting:
+        if self._scheduled is None and not self.is_idle:
             loop = asyncio.get_running_loop()
             pause_s = self._paused_until - loop.time()
             if pause_s > 0:
@@ -142,11 +183,11 @@ class Watch:
         self._scheduled = None
         started = time.perf_counter()
         now = self._clock.now()
-        while self._waiting:
-            namespace, customer = place = next(iter(self._waiting))
-            del self._waiting[place]
+        while not self.is_idle:
+            place = self._next()
             try:
-                self._look(namespace, customer, now)
+                if place is not None:
+                    self._look(*place, now)
             except Exception:
                 logger.exception("the alerts of a customer were not looked at")
             if time.perf_counter() - started > SLICE_S:
@@ -154,12 +195,32 @@ class Watch:
                 break
         self._schedule()
 
+    def _next(self) -> tuple[str, str] | None:
+        """Those that have changed come before those that are only looked after."""
+        if self._waiting:
+            place = next(iter(self._waiting))
+            del self._waiting[place]
+            return place
+        found = next(self._sweeping, None)
+        self._is_sweeping = found is not None
+        return found
+
     def _look(self, namespace: str, customer: str, now: int) -> None:
-        alerts = self._board.watching(namespace, customer)
         tenant = self._tenants.get(namespace)
         account = tenant.live.accounts.get(customer) if tenant is not None else None
-        if not alerts or tenant is None or account is None or account.rebuilding:
-            return  # a rebuilt one is swept when it is whole again
+        if tenant is None or account is None or not account.watched:
+            return
+        for parent in tenant.pool_of(customer):
+            if parent.watched:
+                self._waiting[namespace, parent.customer] = None
+        alerts = self._board.watching(namespace, customer)
+        if alerts and account.rebuilding:
+            self._unfinished.add((namespace, customer))
+        elif alerts:
+            self._compare(tenant, account, alerts, now)
+
+    def _compare(self, tenant: Tenant, account: Account, alerts: list[Alert], now: int) -> None:
+        namespace, customer = tenant.name, account.customer
         try:
             readings = self._read(tenant, account, now)
         except TaximeterError:

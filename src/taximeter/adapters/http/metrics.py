@@ -41,6 +41,7 @@ class _NodeCollector:
         yield from self._events()
         yield from self._stages()
         yield from self._latencies()
+        yield from self._notices()
         yield from self._process()
 
     def _events(self) -> Iterator[Metric]:
@@ -136,6 +137,34 @@ class _NodeCollector:
         checks.add_metric(["true"], telemetry.checks_allowed)
         checks.add_metric(["false"], telemetry.checks_refused)
         yield checks
+
+    def _notices(self) -> Iterator[Metric]:
+        service = self._around.core.notices
+        if service is None:
+            return
+        stored = CounterMetricFamily(
+            "taximeter_notices", "Notices stored, by type.", labels=["type"]
+        )
+        for type, count in sorted(service.published.items()):
+            stored.add_metric([type], count)
+        attempts = CounterMetricFamily(
+            "taximeter_attempts",
+            "Attempts to deliver a notice, by channel and outcome.",
+            labels=["channel", "outcome"],
+        )
+        for (channel, outcome), count in sorted(service.delivery.attempts.items()):
+            attempts.add_metric([channel, outcome], count)
+        due = GaugeMetricFamily(
+            "taximeter_deliveries_due",
+            "Deliveries that are due and not made.",
+            value=service.delivery.queued,
+        )
+        seconds = _histogram(
+            "taximeter_notice_seconds",
+            "From noticing something to the first attempt at telling.",
+            service.delivery.first_seconds,
+        )
+        yield from (stored, attempts, due, seconds)
 
     def _process(self) -> Iterator[Metric]:
         used = resource.getrusage(resource.RUSAGE_SELF)

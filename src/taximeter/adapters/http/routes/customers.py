@@ -12,6 +12,7 @@ import msgspec
 
 from taximeter.adapters.http.messages import Request, Response, StreamResponse, json_response
 from taximeter.adapters.http.routes import shapes
+from taximeter.adapters.http.routes.notices import notice_event
 from taximeter.adapters.http.routes.paging import listed, page
 from taximeter.adapters.http.routes.surroundings import Surroundings, cancel
 from taximeter.adapters.http.routing import Route
@@ -119,8 +120,14 @@ class CustomerRoutes:
         require_customer(tenant, key)
         feed = Feed(on_close=lambda: cancel(task))
 
+        notices = self._core.notices
+        assert notices is not None, "the node has started"
+
         async def forward() -> None:
-            with self._core.feed.watch(tenant.name, key) as watcher:
+            with (
+                self._core.feed.watch(tenant.name, key) as watcher,
+                notices.listening(tenant.name, key, lambda n: feed.publish(notice_event(n))),
+            ):
                 feed.publish(ServerEvent(self._standing(tenant, key), "entitlements"))
                 async for items in watcher.batches():
                     for item in items:
