@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.property.effort import FULL, thorough
+from tests.property.meter_oracle import totals
 
 from taximeter.customers import Customer, Segment, Subscription
 from taximeter.events.envelope import Event
@@ -32,7 +34,9 @@ from taximeter.live.state import LiveState
 from taximeter.meters.cells import Layout
 from taximeter.meters.counter import Counter
 from taximeter.meters.definition import Aggregation, Meter
-from taximeter.periods import Anchor, Cadence
+from taximeter.meters.kinds import OVER_TIME as weighing
+from taximeter.meters.kinds import Mode, Per, Precision
+from taximeter.periods import Anchor, Cadence, Period
 from taximeter.quantities import E12
 from taximeter.subscriptions.timeline import timeline_of
 
@@ -40,6 +44,8 @@ JANUARY = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 effort = thorough if FULL else settings(thorough, max_examples=150)
 SUBJECTS = ("a", "a1", "b", "b1", "nobody")
 DIMENSIONS = {"model": "data.model"}
+D = 86_400
+PLAIN = [kind for kind in Aggregation if kind not in (*weighing, Aggregation.PERCENTILE)]
 
 
 def counter(aggregation: Aggregation, kind: str = "t", **members: Any) -> Counter:
@@ -47,8 +53,31 @@ def counter(aggregation: Aggregation, kind: str = "t", **members: Any) -> Counte
     return Counter(Meter(f"{aggregation}_{kind}", kind, aggregation, value, DIMENSIONS), **members)
 
 
+def over_time(aggregation: Aggregation, group_by: tuple[str, ...] = (), **set_to: Any) -> Counter:
+    """Weighs time, in stretches that reach from one period into others."""
+    key = f"{aggregation}_{len(set_to)}"
+    meter = Meter(key, "t", aggregation, "data.n", DIMENSIONS, **set_to)
+    return Counter(meter, group_by=group_by)
+
+
+OVER_TIME = (
+    over_time(Aggregation.WEIGHTED_SUM, mode=Mode.SET, per=Per.DAY),
+    over_time(Aggregation.WEIGHTED_SUM, ("model",), mode=Mode.SET, per=Per.DAY),
+    over_time(Aggregation.WEIGHTED_SUM, mode=Mode.SET, per=Per.HOUR, series="data.model"),
+    over_time(
+        Aggregation.WEIGHTED_SUM, mode=Mode.SET, per=Per.HOUR, series="data.model", timeout_s=9 * D
+    ),
+    over_time(Aggregation.WEIGHTED_SUM, mode=Mode.DELTA, per=Per.SECOND),
+    over_time(Aggregation.WEIGHTED_SUM, ("model",), mode=Mode.DELTA, per=Per.SECOND),
+    over_time(Aggregation.SESSION, per=Per.DAY, timeout_s=5 * D),
+    over_time(Aggregation.SESSION, ("model",), per=Per.DAY, timeout_s=5 * D),
+    over_time(Aggregation.CONCURRENCY, stop='data.model == "x"', timeout_s=31 * D),
+)
 COUNTERS = (
-    *(counter(aggregation) for aggregation in Aggregation),
+    *(counter(aggregation) for aggregation in PLAIN),
+    over_time(Aggregation.PERCENTILE, percentile_pico=90 * E12),
+    over_time(Aggregation.UNIQUE, precision=Precision.SKETCH),
+    *OVER_TIME,
     counter(Aggregation.SUM, group_by=("model",)),
     counter(Aggregation.COUNT, filter='data.model == "x"'),
     counter(Aggregation.SUM, "u"),
@@ -282,6 +311,43 @@ def test_a_snapshot_of_another_configuration_says_what_it_lacks(
     assert canonical(changed.dump(live)) == changed.from_zero(happened)
     if "a" not in stale.customers:
         assert set(subjects) == set(world.customers["a"].subjects)
+
+
+@effort
+@given(
+    world=worlds(),
+    happened=happenings,
+    counter=st.sampled_from(OVER_TIME),
+    days=st.lists(st.integers(0, 150), min_size=1, max_size=3),
+    passed=st.integers(0, 40),
+)
+def test_what_weighs_time_is_in_each_period_what_the_slow_reading_gives(
+    world: World, happened: list[Happened], counter: Counter, days: list[int], passed: int
+) -> None:
+    """Also in periods without events, before and after others, and while they run."""
+    live = world.state((counter,))
+    live.fold_stored(happened)
+    for key, account in live.accounts.items():
+        own = [(one.event, one.at) for one in happened if live.by_subject.get(one.event.subject)]
+        own = [(e, at) for e, at in own if live.by_subject[e.subject].customer == key]
+        for lane, day in itertools.product(account.lanes, days):
+            at = JANUARY + day * DAY
+            if not lane.schedule.covers(at):
+                continue
+            period = lane.schedule.containing(at)
+            until = period.start + passed * DAY
+            span = Period(period.start, min(period.end, until))
+            if counter.meter.mode is Mode.DELTA and any(
+                span.end <= at < period.end for _, at in own
+            ):
+                continue  # differences ahead of now weigh from their time on
+            slow = totals(counter.meter, None, counter.group_by, own, span)
+            if counter.group_by:
+                found = live.usage_by_group(lane, counter, period, until)
+                values = {group: pico for group, (_, pico) in found.items() if pico}
+                assert values == {group: pico for group, (pico, _) in slow.items() if pico}
+            else:
+                assert live.usage(lane, counter, period, until)[1] == slow.get((), (0, 0))[0]
 
 
 @effort

@@ -46,11 +46,19 @@ class Layout:
                 self._fresh.append((2 * slot + 1, partial(aggregate.empty, counter.meter)))
             self._plain += [0, aggregate.empty(counter.meter)]
 
-    def new_cells(self) -> list[Any]:
-        """Cells that have counted nothing."""
+    def new_cells(self, start: int = 0, before: list[Any] | None = None) -> list[Any]:
+        """
+        Cells that have counted nothing.
+
+        Args:
+            start: Of the period they are to count.
+            before: Cells of all that was before it, or None for nothing.
+        """
         cells = self._plain.copy()
         for index, make in self._fresh:
             cells[index] = make()
+        if before is not None and self.carrying:
+            self.carry(cells, start, before)
         return cells
 
     def carry(self, cells: list[Any], start: int, earlier: list[Any]) -> None:
