@@ -124,6 +124,25 @@ def test_a_used_up_grant_is_shown_until_it_ends() -> None:
     assert [lot.id for lot in wallet.lots()] == ["h"]
 
 
+def test_a_lot_is_shown_by_the_id_of_its_grant_and_its_own_name() -> None:
+    script = Script("2026-03-01 grant g 10 every P1M rolls 5 for chat\n2026-04-01 hold h 6 chat")
+    assert [lot.to_json() for lot in script.wallet.lots()] == [
+        {
+            "id": "g",
+            "lot": "g#2",
+            "stage": "live",
+            "remaining": "15",
+            "reserved": "6",
+            "amount": "10",
+            "priority": 0,
+            "effective_at": "2026-04-01T00:00:00Z",
+            "expires_at": "2026-05-01T00:00:00Z",
+            "features": ["chat"],
+            "kind": "paid",
+        }
+    ]
+
+
 # --- grants and time ----------------------------------------------------------------------------
 
 

@@ -119,6 +119,7 @@ class LotStanding(msgspec.Struct, frozen=True):
     What there is to say of a lot at one moment, for a reader.
 
     Attributes:
+        grant: Id of the grant it is an occurrence of.
         remaining_pico: Left of it, reserved or not; a lot that has not begun has nothing yet.
         reserved_pico: The part of it that holds have reserved.
         amount_pico: What its grant gives each time.
@@ -138,9 +139,10 @@ class LotStanding(msgspec.Struct, frozen=True):
     kind: str
 
     def to_json(self) -> dict[str, Any]:
+        """The documented form: `id` is the grant's, by which it is voided; `lot` its own."""
         return {
-            "id": self.id,
-            "grant": self.grant,
+            "id": self.grant,
+            "lot": self.id,
             "stage": self.stage,
             "remaining": format_quantity(self.remaining_pico),
             "reserved": format_quantity(self.reserved_pico),
