@@ -35,13 +35,18 @@ class Allowance(msgspec.Struct, frozen=True):
     entitlement: MeteredEntitlement
 
     def used_at(self, at: int) -> int:
-        """Units the owner itself has used in the billing period that holds an instant."""
+        """
+        Units the owner itself has used in the billing period that holds an instant.
+
+        What weighs time is weighed up to that instant; it never rolls over.
+        """
         live = self.tenant.live
         cells = self.lane.cells_at(at, live.layout.new_cells)
         slot = live.layout.slots.get(self.counter)
         if cells is None or slot is None:
             return 0
-        return max(0, live.layout.cell_value(cells, slot)[1])
+        past = Period(self.period_at(at).start, at) if slot in live.layout.carrying else None
+        return max(0, live.layout.cell_value(cells, slot, past)[1])
 
     def included_at(self, at: int) -> int:
         """Units that the main limit includes in that period, with what rolled over into it."""

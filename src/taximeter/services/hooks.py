@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from taximeter.catalog.entitlements import ADDITIVE
 from taximeter.catalog.features import CUSTOMER, Limit, MeteredEntitlement, Rate, Reset
 from taximeter.entitlements.gauge import Gauge as WindowGauge
 from taximeter.entitlements.rate import RateGauge
@@ -64,6 +65,8 @@ def _hook(
     if slot is None:
         return None
     meter = tenant.live.layout.counters[slot].meter
+    if meter.aggregation not in ADDITIVE:
+        return None  # one event's part in its quantity is no number of units
     program = tenant.live.layout.programs[meter.event_type]
     own = allowance is not None and allowance.owner is account
     gauges = [*_own_gauges(tenant, account, entitlement if own else None, feature)]
