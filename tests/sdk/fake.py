@@ -36,9 +36,10 @@ CATALOG = {
 
 
 class Problem(Exception):
-    def __init__(self, status: int, code: str) -> None:
+    def __init__(self, status: int, code: str, **members: Any) -> None:
         super().__init__(code)
-        self.status, self.code = status, code
+        self.status = status
+        self.body = {**members, "code": code, "detail": f"it is {code}"}
 
 
 class Slot:
@@ -190,7 +191,7 @@ class Fake:
         wanted = Decimal(body["amount"])
         granted = min(wanted, self.left())
         if granted < wanted and not (body["allow_partial"] and granted > 0):
-            raise Problem(403, "limit_reached")
+            raise Problem(403, "limit_reached", **self._decision(wanted))
         slot = Slot(body["feature"], granted, time.time() + body["ttl_s"], lease)
         self.slots[body["id"]] = slot
         return self._shown(body["id"], slot)
@@ -213,7 +214,11 @@ class Fake:
             raise Problem(409, "reservation_expired")
         match verb:
             case "extend":
-                slot.granted += min(Decimal(body["amount"]), self.left())
+                wanted = Decimal(body["amount"])
+                more = min(wanted, self.left())
+                if more < wanted and not (body["allow_partial"] and more > 0):
+                    raise Problem(403, "limit_reached", **self._decision(wanted))
+                slot.granted += more
                 slot.expires = time.time() + body["ttl_s"]
             case "settle":
                 amount = Decimal(body["amount"])
@@ -280,7 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 reply = effect()
         except Problem as problem:
-            reply = problem.status, {"code": problem.code, "detail": problem.code}
+            reply = problem.status, problem.body
         if reply is None:
             self.close_connection = True
             return

@@ -54,6 +54,8 @@ def test_usage_of_a_feature_becomes_an_event_of_its_meter(fake: Fake) -> None:
     with Taximeter(fake.url) as meter:
         meter.track("acme", feature="chat", amount=Decimal("2.5"), id="a", at="receipt")
         meter.track("acme", feature="calls", id="b", at="receipt", scope={"user": "u7"})
+        meter.track("acme", feature="calls", amount=3, id="c", at="receipt")
+        meter.track("acme", feature="calls", amount="1.5", id="d")
     assert fake.events["", "a"] == {
         "id": "a",
         "source": "",
@@ -62,6 +64,11 @@ def test_usage_of_a_feature_becomes_an_event_of_its_meter(fake: Fake) -> None:
         "data": {"tokens": 2.5},
     }
     assert fake.events["", "b"]["data"] == {"user": "u7"}
+    # A meter that counts events counts as many.
+    assert [event_id for _, event_id in fake.events] == ["a", "b", "c", "c#2", "c#3"]
+    assert meter.stats.accepted == 3
+    assert meter.stats.rejected == 1
+    assert adds_up(meter.stats)
 
 
 def test_tracking_neither_waits_nor_raises_while_the_server_is_away() -> None:

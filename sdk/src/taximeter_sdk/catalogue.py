@@ -22,6 +22,9 @@ What is decided while the server is away: refuse; allow, and count afterwards; o
 still holds, then refuse.
 """
 
+MAX_COUNTED: Final = 1000
+"""Events that one piece of usage may become."""
+
 REFRESH_S: Final = 2.0
 """A feature that is not known is looked up again at most so often."""
 
@@ -60,9 +63,10 @@ class Catalogue:
         self._fails: dict[str, Fail] = {}
         self._read_at: float | None = None
 
-    def event_of(self, usage: Mapping[str, Any]) -> bytes:
+    def events_of(self, usage: Mapping[str, Any]) -> list[bytes]:
         """
-        The CloudEvent of tracked usage. The same usage gives the same bytes.
+        The CloudEvents of tracked usage: one, or as many as its amount where the meter counts
+        events. The same usage gives the same bytes.
 
         Raises:
             NotMetered: There is no such feature, or no event with one amount counts for it.
@@ -73,24 +77,21 @@ class Catalogue:
         for level, value in (usage.get("scope") or {}).items():
             _put(data, self._scopes.get(level, (level,)), value)
         amount = Decimal(usage["amount"])
+        whole = amount == amount.to_integral()
         if measure.path:
-            _put(data, measure.path, int(amount) if amount == amount.to_integral() else amount)
-        elif amount != 1:
+            _put(data, measure.path, int(amount) if whole else amount)
+            return [_event(usage, measure, data, usage["id"])]
+        if not whole or not 0 < amount <= MAX_COUNTED:
             raise NotMetered(
                 "amount_not_countable",
-                f"the meter of {usage['feature']!r} counts events: track one at a time",
+                f"the meter of {usage['feature']!r} counts events: "
+                f"its usage is a whole number from 1 to {MAX_COUNTED}",
             )
-        return event_json(
-            usage["subject"],
-            measure.event_type,
-            data,
-            event_id=usage["id"],
-            source=usage["source"],
-            time=usage.get("time"),
-        )
+        ids = [usage["id"], *(f"{usage['id']}#{n}" for n in range(2, int(amount) + 1))]
+        return [_event(usage, measure, data, event_id) for event_id in ids]
 
     def measure(self, feature: str) -> Measure:
-        """Raises as `event_of`."""
+        """Raises as `events_of`."""
         with self._lock:
             found = self._measures.get(feature)
             if found is None and self._may_read():
@@ -154,6 +155,17 @@ def _measure(
             f"the meter of {name!r} takes its value from more than one place: track its event",
         )
     return Measure(meter["event_type"], tuple(path[1:]))
+
+
+def _event(usage: Mapping[str, Any], measure: Measure, data: dict[str, Any], id: str) -> bytes:
+    return event_json(
+        usage["subject"],
+        measure.event_type,
+        data,
+        event_id=id,
+        source=usage["source"],
+        time=usage.get("time"),
+    )
 
 
 def _put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

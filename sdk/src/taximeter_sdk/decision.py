@@ -148,7 +148,7 @@ def from_answer(feature: str, answer: Mapping[str, Any]) -> Decision:
     decision.level = str(answer.get("level") or "customer")
     decision.value = answer.get("value")
     decision.detail = answer.get("detail")
-    decision.hint = answer.get("hint")
+    decision.hint = answer.get("help")
     decision.seq = answer.get("seq")
     decision.answer = answer
     decision._left_pico = read_pico(answer.get("remaining"))

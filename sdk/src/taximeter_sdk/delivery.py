@@ -29,6 +29,7 @@ ADOPT_EVERY_S: Final = 30.0
 # A problem with what was sent. Anything else (a wrong key, a wrong URL) is a problem with where or
 # as whom, which an operator can mend: those events are kept and asked again.
 _OF_THE_CONTENT: Final = frozenset({400, 413, 415, 422})
+_BADNESS: Final = {"duplicate": 0, "accepted": 1, "conflict": 2, "rejected": 3}
 
 
 class Rejection(NamedTuple):
@@ -180,15 +181,17 @@ class Delivery:
         answered: list[Answered] = []
         for item in items:
             try:
-                sendable.append((item, self._event(item)))
+                sendable += [(item, text) for text in self._events(item)]
             except NotMetered as error:
                 answered.append(Answered(item, "rejected", error.code, error.detail))
         if sendable:
-            answered.extend(self._post(sendable))
+            answered += _whole(self._post(sendable))
         self._account(answered)
 
-    def _event(self, item: Item) -> bytes:
-        return item.text if item.kind == EVENT else self._catalogue.event_of(from_json(item.text))
+    def _events(self, item: Item) -> list[bytes]:
+        if item.kind == EVENT:
+            return [item.text]
+        return self._catalogue.events_of(from_json(item.text))
 
     def _post(self, batch: Sequence[tuple[Item, bytes]]) -> list[Answered]:
         body = b"[" + b",".join(text for _, text in batch) + b"]"
@@ -269,9 +272,9 @@ class Delivery:
 
     def _count_lapsed(self, item: Item, settlement: Mapping[str, Any]) -> None:
         """The reservation has lapsed, the usage has not: it counts as a plain event."""
-        usage = Item(item.kind, to_json(settlement["usage"]), None)
+        usage = Item(USAGE, to_json(settlement["usage"]), None)
         try:
-            (answer,) = self._post([(usage, self._catalogue.event_of(settlement["usage"]))])
+            (answer,) = _whole(self._post([(usage, text) for text in self._events(usage)]))
         except NotMetered as error:
             answer = Answered(usage, "rejected", error.code, error.detail)
         self._account([answer._replace(item=item)])
@@ -283,3 +286,13 @@ def _answered(item: Item, receipt: Mapping[str, Any], reason: Mapping[str, Any])
         # A consume whose answer got lost had been counted after all; its event had no time yet.
         status = "duplicate"
     return Answered(item, status, str(reason.get("code", "")), str(reason.get("detail", "")))
+
+
+def _whole(answered: Sequence[Answered]) -> list[Answered]:
+    """One for each item; where an item became several events, the worst that befell one."""
+    worst: dict[int, Answered] = {}
+    for one in answered:
+        before = worst.setdefault(id(one.item), one)
+        if _BADNESS[one.status] > _BADNESS[before.status]:
+            worst[id(one.item)] = one
+    return list(worst.values())

@@ -163,7 +163,8 @@ class Engine:
 
     def pause_before_retry(self, error: Unavailable, attempt: int, deadline: float) -> float:
         """Seconds to wait; raises the error instead if there is no time for another try."""
-        self.breaker.failed(clock.elapsed(), error.retry_after_s)
+        if error.status != 500:  # a defect in one answer says nothing about the next
+            self.breaker.failed(clock.elapsed(), error.retry_after_s)
         wait_s = pause_s(attempt, error.retry_after_s)
         if attempt == TRIES or time.monotonic() + wait_s >= deadline:
             raise error

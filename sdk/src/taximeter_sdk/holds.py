@@ -8,6 +8,7 @@ kept like any other usage and settled later, or counted as an event if the reser
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -26,7 +27,6 @@ from taximeter_sdk.transport import Call
 LAPSED_SOURCE: Final = "taximeter/lapsed"
 LONGEST_EXTENSION_S: Final = 30.0
 
-_REFUSED_STATUS: Final = frozenset({402, 403, 429})
 Room = Literal["fits", "ask", "cap"]
 
 
@@ -63,7 +63,7 @@ class HoldOrder:
         self.block_pico = self.up_to_pico if block is None else to_pico(block)
         if not 0 < self.block_pico <= self.up_to_pico:
             raise ValueError("a block must be more than 0 and at most up_to")
-        self.ttl_s = ttl
+        self.ttl_s = max(1, math.ceil(ttl))
         self.id = id or f"hold_{new_id()}"
         self.scope = dict(scope or {})
         self.data = dict(data or {})
@@ -242,7 +242,11 @@ class Hold:
                 self._changed.notify_all()
 
     def _prolong(self, more_pico: int, wanted_pico: int) -> None:
-        body = {"ttl_s": self._order.ttl_s, "amount": to_text(more_pico)}
+        body = {
+            "ttl_s": self._order.ttl_s,
+            "amount": to_text(more_pico),
+            "allow_partial": self._order.allow_partial,
+        }
         asked_at = clock.elapsed()
         path = f"/v1/reservations/{self.id}/extend"
         try:
@@ -351,7 +355,7 @@ class Hold:
 
 def refusal(feature: str, error: Rejected) -> Exception:
     """The error of a reservation that was refused by a limit; other errors as they are."""
-    if error.status not in _REFUSED_STATUS or error.code in ("insufficient_scope",):
+    if error.problem.get("allowed") is not False:
         return error
-    decision = from_answer(feature, {"reason": error.code, **error.problem, "allowed": False})
+    decision = from_answer(feature, error.problem)
     return OverLimit(decision, error.detail, error.status)

@@ -13,6 +13,7 @@ margin: always before the server ends it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
@@ -137,7 +138,11 @@ class Lease:
             self._refilling = False
 
     def _extend(self, wanted_pico: int) -> None:
-        body = {"ttl_s": self.order.ttl_s, "amount": to_text(wanted_pico)}
+        body = {
+            "ttl_s": self.order.ttl_s,
+            "amount": to_text(wanted_pico),
+            "allow_partial": True,
+        }
         asked_at = clock.elapsed()
         answered_pico = self._answered_pico
         before_pico = self._left_pico
@@ -147,9 +152,11 @@ class Lease:
                 Call.post(f"/v1/leases/{self.id}/extend", body, key=f"extend-{new_id()}")
             )
         except Rejected as error:
-            # Gone, or refused: what is left may be used up until it ends.
             if error.code in ("not_found", "already_resolved", "reservation_expired"):
                 self._leases.replace(self)
+            elif wanted_pico:
+                # There is no more to be had; what is left may be used up in its time.
+                self._extend(0)
             return
         except TaximeterError as error:
             self._leases.complain(error)
@@ -212,7 +219,7 @@ class Order:
         scope: Mapping[str, str] | None,
     ) -> None:
         self.customer, self.feature = customer, feature
-        self.size_pico, self.ttl_s = size_pico, ttl_s
+        self.size_pico, self.ttl_s = size_pico, max(1, math.ceil(ttl_s))
         self.scope = dict(scope or {})
         self.id = f"lease_{new_id()}"
 

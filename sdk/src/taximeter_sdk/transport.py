@@ -182,8 +182,10 @@ def _raise(response: httpx.Response) -> NoReturn:
     status = response.status_code
     code = str(problem.get("code") or f"http_{status}")
     detail = str(problem.get("detail") or f"{response.url.path} answered {status}")
-    # Only a problem document is the server's own word; a bare 400 may be a proxy's.
-    final = 400 <= status < 500 and status not in _NOT_NOW and "code" in problem
+    # Only a problem document is the server's own word; a bare 400 may be a proxy's. A rate limit is
+    # a decision, unlike the overload that shares its status.
+    not_now = status in _NOT_NOW and code != "rate_limited"
+    final = 400 <= status < 500 and not not_now and "code" in problem
     error: TaximeterError
     if final:
         error = Rejected(code, detail, status=status, problem=problem)
