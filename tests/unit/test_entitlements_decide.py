@@ -20,7 +20,7 @@ from taximeter.entitlements.decide import (
     unknown_customer,
     unknown_feature,
 )
-from taximeter.entitlements.readings import Funds, Kind, Reading
+from taximeter.entitlements.readings import POOLED, Funds, Kind, Reading
 from taximeter.instants import parse_instant
 
 E12 = 10**12
@@ -299,10 +299,11 @@ def test_without_a_limit_everything_is_paid_with_credit() -> None:
     unlimited = plain(7 * E12, limit_pico=None)
     allowed = decide("image", (unlimited,), 50 * E12, usd(1))
     assert allowed.reason is Reason.CREDIT_AVAILABLE
-    assert allowed.to_json()["credit"] == {"credit": "usd", "cost": "1", "available": "1"}
+    answer = allowed.to_json()
+    assert (answer["credit"], answer["cost"], answer["available"]) == ("usd", "1", "1")
     refused = decide("image", (unlimited,), 51 * E12, usd(1)).to_json()
     assert (refused["allowed"], refused["reason"]) == (False, "insufficient_credit")
-    assert refused["credit"] == {"credit": "usd", "cost": "1.02", "available": "1"}
+    assert (refused["credit"], refused["cost"], refused["available"]) == ("usd", "1.02", "1")
     assert refused["detail"] == "51 of image cost 1.02 usd credit, 1 is available."
     assert refused["help"] == "Ask for at most 50 or add at least 0.02 usd credit."
 
@@ -317,14 +318,33 @@ def test_included_units_go_first_and_credit_pays_the_rest() -> None:
     assert beyond_included((nearly,), 60 * E12) == 50 * E12
 
 
-def test_the_tightest_window_says_what_is_included() -> None:
+def test_credit_lifts_the_main_limit_and_no_other_window() -> None:
     hours = Reading(100 * E12, 95 * E12, key="first_use:5h")
-    assert beyond_included((plain(0), hours, user(1, 1)), 7 * E12) == 2 * E12
+    assert beyond_included((plain(1000 * E12), hours), 5 * E12) == 5 * E12
+    assert decide("chat", (plain(1000 * E12), hours), 5 * E12, usd(1)).allowed
+    refused = decide("chat", (plain(1000 * E12), hours), 6 * E12, usd(1))
+    assert refused.reason is Reason.LIMIT_REACHED
+    assert "5 left" in str(refused.detail)
 
 
 def test_credit_does_not_lift_the_allowance_of_a_user_a_budget_or_a_rate() -> None:
     refused = decide("chat", (plain(0), user(10, 10)), E12, usd(1000))
     assert (refused.reason, refused.level) == (Reason.LIMIT_REACHED, "user")
+
+
+def test_a_customer_without_a_limit_of_its_own_has_what_the_parent_shares() -> None:
+    parent = Reading(100 * E12, 95 * E12, level="parent", scope="holding")
+    pooled = (Reading(None, key=POOLED), parent)
+    allowed = decide("chat", pooled, 5 * E12)
+    assert (allowed.reason, allowed.level, allowed.limit_pico) == (
+        Reason.WITHIN_LIMIT,
+        "parent",
+        100 * E12,
+    )
+    assert decide("chat", pooled, 6 * E12).reason is Reason.LIMIT_REACHED
+    paid = decide("chat", pooled, 55 * E12, usd(1))
+    assert (paid.reason, paid.credit_cost_pico) == (Reason.CREDIT_AVAILABLE, E12)
+    assert largest_allowed(pooled, usd(1)) == 55 * E12
 
 
 def test_a_soft_limit_takes_credit_first_and_overage_when_it_is_used_up() -> None:

@@ -20,7 +20,7 @@ from taximeter.catalog.features import (
     Enforcement,
     StaticEntitlement,
 )
-from taximeter.entitlements.readings import Funds, Kind, Reading
+from taximeter.entitlements.readings import POOLED, Funds, Kind, Reading
 from taximeter.entitlements.words import (
     credit_detail,
     credit_help,
@@ -61,8 +61,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """
     The answer of the gate. Quantities are pico and not negative; None where they make no sense.
 
-    Of several limits the numbers are those of the one that refuses, or of the customer's own first
-    one if all of them allow.
+    Of several limits the numbers are those of the one that refuses, or of the main one (see
+    `decide`) if all of them allow.
 
     Attributes:
         limit_pico: With what rolled over; None for unlimited and for what has no limit.
@@ -149,12 +149,12 @@ def decide(
     Decide on an amount of a metered feature, against every constraint at once.
 
     A hard limit allows if used + reserved + amount <= limit, a soft one up to its grace share
-    (without one: always). With `funds`, what the customer's own limits do not include may be paid
-    with credit instead; allowances of other levels, budgets and rates refuse all the same.
+    (without one: always). With `funds`, what the main limit does not include may be paid with
+    credit instead; other windows and levels, budgets and rates refuse all the same.
 
     Args:
-        readings: Outermost level first, the customer's own first limit before all others; at least
-            one, without a limit if there is none.
+        readings: The main limit, which is the customer's own first one (without a limit if there
+            is none, `POOLED` if only a parent has one), then outermost level first.
         amount_pico: What is asked for, not negative.
         funds: If the entitlement has a credit.
 
@@ -180,8 +180,9 @@ def largest_allowed(readings: Sequence[Reading], funds: Funds | None = None) -> 
     """
     rooms: list[int | None] = []
     if funds is not None:
-        rooms.append(_payable(readings, funds, funds.largest_pico()))
-        readings = [one for one in readings if not _includes(one)]
+        main = _main(readings)
+        rooms.append(_payable(main, funds.largest_pico()))
+        readings = [one for one in readings if one is not main]
     rooms += [one.largest_pico() for one in readings]
     bounds = [room for room in rooms if room is not None]
     return max(0, min(bounds)) if bounds else None
@@ -203,9 +204,9 @@ def _allowed(readings: Sequence[Reading], amount_pico: int) -> Decision:
             included_pico = reading.included_pico()
             if included_pico is not None and included_pico < amount_pico:
                 return _answer(True, Reason.SOFT_LIMIT_EXCEEDED, reading, readings)
-    first = readings[0]
-    reason = Reason.UNLIMITED if first.limit_pico is None else Reason.WITHIN_LIMIT
-    return _answer(True, reason, first, readings)
+    main = _main(readings)
+    reason = Reason.UNLIMITED if main.limit_pico is None else Reason.WITHIN_LIMIT
+    return _answer(True, reason, main, readings)
 
 
 def _refused(
@@ -263,55 +264,54 @@ def _answer(
 
 
 def beyond_included(readings: Sequence[Reading], amount_pico: int) -> int:
-    """The part of an amount that no limit of the customer includes, and credit has to pay."""
-    rooms = [
-        room for one in readings if _includes(one) and (room := one.included_pico()) is not None
-    ]
-    if not rooms:
+    """The part of an amount that the main limit does not include, and credit has to pay."""
+    included_pico = _main(readings).included_pico()
+    if included_pico is None:
         return amount_pico
-    return max(0, amount_pico - max(0, min(rooms)))
+    return max(0, amount_pico - max(0, included_pico))
 
 
-def _includes(reading: Reading) -> bool:
-    """Whether it is a limit of the customer as a whole, beyond which credit pays."""
-    return reading.kind is Kind.LIMIT and reading.level == CUSTOMER
+def _main(readings: Sequence[Reading]) -> Reading:
+    """The customer's own first limit, or that of the parent whose entitlement it shares."""
+    first = readings[0]
+    if first.key != POOLED:
+        return first
+    shared = (r for r in readings if r.kind is Kind.LIMIT and r.limit_pico is not None)
+    return next(shared, first)
 
 
-def _payable(readings: Sequence[Reading], funds: Funds, affordable_pico: int | None) -> int | None:
+def _payable(main: Reading, affordable_pico: int | None) -> int | None:
     """The most that is included or can be paid for, if so much is affordable; None for no bound."""
-    own = [one for one in readings if _includes(one) and one.limit_pico is not None]
-    rooms = [room for one in own if (room := one.room_pico()) is not None]
-    if affordable_pico is None or (own and not rooms):
-        return None  # it costs nothing; or soft without end: what credit does not pay is overage
-    included_pico = min((one.included_pico() or 0 for one in own), default=0)
-    paid_pico = max(0, included_pico) + affordable_pico
-    return max(paid_pico, min(rooms)) if rooms else paid_pico
+    if main.limit_pico is None or affordable_pico is None:
+        return affordable_pico
+    room_pico, included_pico = main.room_pico(), main.included_pico()
+    if room_pico is None or included_pico is None:
+        return None  # soft without end: what credit does not pay is overage
+    return max(room_pico, max(0, included_pico) + affordable_pico)
 
 
 def _decide_funded(
     feature: str, readings: Sequence[Reading], amount_pico: int, funds: Funds
 ) -> Decision:
-    others = [one for one in readings if not _includes(one)]
-    payable_pico = _payable(readings, funds, funds.affordable_pico())
-    blocking = _blocking(others, amount_pico)
+    main = _main(readings)
+    payable_pico = _payable(main, funds.affordable_pico())
+    blocking = _blocking([one for one in readings if one is not main], amount_pico)
     if blocking is not None and not _is_less(payable_pico, blocking.room_pico()):
         return _refused(feature, readings, blocking, amount_pico)
     beyond_pico = beyond_included(readings, amount_pico)
     cost_pico = funds.cost_pico(beyond_pico) if funds.is_sold() else None
     if payable_pico is not None and payable_pico < amount_pico:
         return _unpaid(feature, readings, beyond_pico, funds, cost_pico)
-    reason = _funded_reason(readings, beyond_pico, cost_pico, funds)
-    return _answer(True, reason, readings[0], readings, funds=funds, credit_cost_pico=cost_pico)
+    reason = _funded_reason(main, beyond_pico, cost_pico, funds)
+    return _answer(True, reason, main, readings, funds=funds, credit_cost_pico=cost_pico)
 
 
 def _is_less(one: int | None, other: int | None) -> bool:
     return one is not None and (other is None or one < other)
 
 
-def _funded_reason(
-    readings: Sequence[Reading], beyond_pico: int, cost_pico: int | None, funds: Funds
-) -> Reason:
-    if not beyond_pico and any(_includes(one) and one.limit_pico is not None for one in readings):
+def _funded_reason(main: Reading, beyond_pico: int, cost_pico: int | None, funds: Funds) -> Reason:
+    if not beyond_pico and main.limit_pico is not None:
         return Reason.WITHIN_LIMIT
     if cost_pico is not None and cost_pico <= funds.available_pico:
         return Reason.CREDIT_AVAILABLE
@@ -328,7 +328,7 @@ def _unpaid(
     return _answer(
         False,
         Reason.NOT_ENTITLED if cost_pico is None else Reason.INSUFFICIENT_CREDIT,
-        readings[0],
+        _main(readings),
         readings,
         detail=credit_detail(feature, funds, beyond_pico),
         help=credit_help(funds, beyond_pico, largest_allowed(readings, funds) or 0),

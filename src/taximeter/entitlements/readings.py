@@ -17,6 +17,8 @@ from taximeter.credits.cost import affordable_pico, cost_pico
 from taximeter.quantities import E12
 
 NO_ROOM: Final = -1
+POOLED: Final = "pooled"
+"""Key of the first reading of a customer that has no limit of its own and shares a parent's."""
 
 
 class Kind(StrEnum):
@@ -122,7 +124,7 @@ def whole_units(cost: Cost, credit_pico: int, case: str | None) -> int | None:
 
 class Funds(msgspec.Struct, frozen=True, gc=False):
     """
-    Credit that pays for what the customer's limits do not include.
+    Credit that pays for what the main limit does not include.
 
     Attributes:
         cost: Credit for a unit of the feature.
