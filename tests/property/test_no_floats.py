@@ -11,7 +11,15 @@ import pytest
 import taximeter
 
 PACKAGE = Path(taximeter.__file__).parent
-EXACT = ("quantities.py", "money.py", "catalog/prices.py", "rating", "invoices")
+EXACT = (
+    "quantities.py",
+    "money.py",
+    "catalog/prices.py",
+    "rating",
+    "invoices",
+    "credits",
+    "ledger",
+)
 MODULES = sorted(
     module
     for name in EXACT
