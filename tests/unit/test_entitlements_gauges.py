@@ -263,9 +263,9 @@ def test_the_header_fields_round_what_is_left_down_and_time_up() -> None:
     gauge = RateGauge(MINUTELY)
     gauge.add(DAY, 7 * E12 + 1)
     fields = gauge.fields("chat", DAY)
-    assert fields.policy == '"chat";q=60;w=60'
-    assert fields.limit == '"chat";r=2;t=1'
-    assert gauge.fields("chat", DAY + MINUTE).limit == '"chat";r=10;t=0'
+    assert fields.policy == '"chat:rate:1m";q=60;w=60'
+    assert fields.limit == '"chat:rate:1m";r=2;t=1'
+    assert gauge.fields("chat", DAY + MINUTE).limit == '"chat:rate:1m";r=10;t=0'
     assert retry_after_s(DAY, DAY + 1) == 1
     assert retry_after_s(DAY, DAY + 61 * SECOND) == 61
 

@@ -64,8 +64,8 @@ class RateFields(msgspec.Struct, frozen=True):
     Values of the HTTP fields that tell a client about a rate.
 
     Attributes:
-        policy: `RateLimit-Policy`, like `"chat";q=60;w=60`.
-        limit: `RateLimit`, like `"chat";r=12;t=3`: 12 left, and more in 3 seconds.
+        policy: `RateLimit-Policy`, like `"chat:rate:1m";q=60;w=60`.
+        limit: `RateLimit`, like `"chat:rate:1m";r=12;t=3`: 12 left, and more in 3 seconds.
     """
 
     policy: str
@@ -146,14 +146,14 @@ class RateGauge:
             key=rate.key,
         )
 
-    def fields(self, name: str, now: int) -> RateFields:
+    def fields(self, feature: str, now: int) -> RateFields:
         """
         For an HTTP answer, in whole units and seconds: what is left rounded down, time up.
 
-        Args:
-            name: Of the policy: printable ASCII without quotes.
+        A feature can have several rates; the policy is named after both.
         """
         rate = self.rate
+        name = f"{feature}:{rate.key}"
         more_at = self._falls_to(now, max(0, self.used_pico(now) - E12))
         quota, window_s = rate.limit_pico // E12, _seconds(rate.per_us)
         left = self.available_pico(now) // E12
