@@ -24,6 +24,7 @@ RETRY_S = 0.02
 GIVE_UP_S = 120.0
 NOT_NOW = frozenset({429, 503})
 IN_FLIGHT = "idempotency_in_flight"
+STOPPED = "storage_failed"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -115,6 +116,8 @@ class Lane:
                 await asyncio.sleep(RETRY_S)
                 continue
             answer = _decode(body) if body else {}
+            if answer.get("code") == STOPPED:
+                raise SystemExit(f"the server acknowledges nothing any more: {answer['detail']}")
             if status in NOT_NOW or answer.get("code") == IN_FLIGHT:
                 await asyncio.sleep(RETRY_S)
                 continue
@@ -138,7 +141,7 @@ class Lane:
 
 def encode(request: Request) -> bytes:
     body = b"" if request.body is None else _encode(request.body)
-    head = f"{request.method} {request.path} HTTP/1.1\r\nHost: audit\r\n"
+    head = f"{request.method} {request.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     if request.key:
         head += f"Idempotency-Key: {request.op}\r\n"
     if request.body is not None:

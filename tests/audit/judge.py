@@ -36,6 +36,23 @@ RESOLVED = {
 """What a second resolution is told, by what the hold came to."""
 
 
+REFUSALS = {
+    "consume": {"insufficient_credit"},
+    "event": set(),
+    "grant": {"invalid_request"},
+    "top_up": set(),
+    "void": {"grant_ended"},
+    "refund": {"grant_ended", "insufficient_credit"},
+    "transfer": {"insufficient_credit"},
+    "reserve": {"insufficient_credit"},
+    "settle": {"already_resolved", "reservation_expired", "exceeds_reservation"},
+    "release": {"already_resolved", "reservation_expired"},
+    "extend": {"already_resolved", "reservation_expired", "insufficient_credit"},
+    "balance": set(),
+}
+"""The only answers an operation may have if it is not done; whether rightly is judged later."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something that must not be."""
@@ -101,8 +118,8 @@ def judge(records: Iterable[Record], booked_at: Mapping[int, int] | None = None)
     verdict = Verdict()
     everything = list(records)
     verdict.counts.update(f"{r.kind} {'done' if r.done else 'refused'}" for r in everything)
-    firsts = [r for r in everything if not r.repeat]
     _repeats(everything, verdict)
+    firsts = [r for r in everything if not r.repeat and _is_expected(r, verdict)]
     placed = _in_order(firsts, verdict)
     _believe(placed, booked_at or {}, verdict)
     _replay(placed, verdict)
@@ -111,6 +128,17 @@ def judge(records: Iterable[Record], booked_at: Mapping[int, int] | None = None)
         broken = wallet.check()
         assert broken is None, f"the auditor's own {name}: {broken}"
     return verdict
+
+
+def _is_expected(record: Record, verdict: Verdict) -> bool:
+    """Whether it is one of the answers there can be."""
+    if record.done or (record.kind == "balance" and record.status == 200):
+        return True
+    said = record.answer.get("code") or record.answer.get("reason")
+    if said in REFUSALS[record.kind]:
+        return True
+    verdict.found("unexpected answer", str(record))
+    return False
 
 
 # --- identities ---------------------------------------------------------------------------------

@@ -99,13 +99,13 @@ def run(programme: Programme, directory: Path, start: Start = start) -> Outcome:
         set_up(server, programme.wallets)
         began = time.monotonic()
         with _clients(programme, port, journals) as clients:
-            progress = _Progress(journals)
+            progress = _Progress(journals, clients)
             for at in _kill_points(programme):
                 progress.wait_for(at)
                 server.kill()
                 server = start(data, port)
                 ready_s.append(server.ready_s)
-            _wait(clients)
+            progress.wait_for_the_end()
         seconds = time.monotonic() - began
         verdict = judge(_records(journals))
         time.sleep(max(0.0, SETTLED_S - (time.monotonic() - began - seconds)))
@@ -114,6 +114,10 @@ def run(programme: Programme, directory: Path, start: Start = start) -> Outcome:
         server = start(data, port)
         ready_s.append(server.ready_s)
         compare(observe(server, programme.wallets), verdict)
+    except GaveUp as reason:
+        verdict = Verdict()
+        verdict.found("clients gave up", f"{reason}; see {data.with_suffix('.log')}")
+        seconds = time.monotonic() - began
     finally:
         server.kill()
     return Outcome(verdict, seconds, programme.operations, ready_s)
@@ -156,16 +160,16 @@ def _clients(
             client.wait()
 
 
-def _wait(clients: list[subprocess.Popen[bytes]]) -> None:
-    ended = [client.wait() for client in clients]
-    assert not any(ended), f"clients ended with {ended}; their complaint is above"
+class GaveUp(Exception):
+    """Clients could not do their work: the server stopped, or hangs."""
 
 
 class _Progress:
     """Counts operations by reading the journals as they grow."""
 
-    def __init__(self, journals: Path) -> None:
+    def __init__(self, journals: Path, clients: list[subprocess.Popen[bytes]]) -> None:
         self._journals = journals
+        self._clients = clients
         self._read: Counter[Path] = Counter()
         self._lines = 0
 
@@ -176,8 +180,19 @@ class _Progress:
             self._count()
             if self._lines > before:
                 deadline = time.monotonic() + STUCK_S
-            assert time.monotonic() < deadline, f"stuck after {self._lines} operations"
+            self._require(time.monotonic() < deadline)
             time.sleep(0.01)
+
+    def wait_for_the_end(self) -> None:
+        while any(client.poll() is None for client in self._clients):
+            self._require(True)
+            time.sleep(0.05)
+        self._require(True)
+
+    def _require(self, moving: bool) -> None:
+        ended = [client.poll() for client in self._clients]
+        if any(ended) or not moving:
+            raise GaveUp(f"after {self._lines} operations, exit codes {ended}")
 
     def _count(self) -> None:
         for path in self._journals.iterdir():
