@@ -216,7 +216,7 @@ class Sender(Protocol):
         does.
 
         Args:
-            webhook: The endpoint as it is now; None for mail.
+            webhook: The endpoint as it is now, with the secrets to sign with; None for mail.
         """
         ...
 

@@ -59,9 +59,14 @@ def read_secret(text: str) -> bytes:
     return key
 
 
-def sign(secrets: Iterable[Secret], message: str, timestamp: int, body: bytes, now: int) -> str:
+def in_force(secrets: Iterable[Secret], now: int) -> tuple[Secret, ...]:
+    """Those that sign at an instant."""
+    return tuple(one for one in secrets if one.until is None or now < one.until)
+
+
+def sign(secrets: Iterable[Secret], message: str, timestamp: int, body: bytes) -> str:
     """
-    The value of `webhook-signature`: one for each secret that holds at `now`, in their order.
+    The value of `webhook-signature`: one for each secret, in their order.
 
     Args:
         message: Its id, without a full stop.
@@ -69,12 +74,8 @@ def sign(secrets: Iterable[Secret], message: str, timestamp: int, body: bytes, n
     """
     assert "." not in message, message
     signed = b"%b.%d.%b" % (message.encode(), timestamp, body)
-    return " ".join(
-        "v1,"
-        + base64.b64encode(hmac.digest(read_secret(one.text), signed, hashlib.sha256)).decode()
-        for one in secrets
-        if one.until is None or now < one.until
-    )
+    digests = (hmac.digest(read_secret(one.text), signed, hashlib.sha256) for one in secrets)
+    return " ".join("v1," + base64.b64encode(digest).decode() for digest in digests)
 
 
 def rotated(

@@ -24,6 +24,7 @@ from taximeter.notices import webhook as webhooks
 from taximeter.notices.delivery import Attempt, Channel, Delivery, DeliveryStatus, Receiver
 from taximeter.notices.notice import WEBHOOK_DISABLED, new_notice
 from taximeter.notices.schedule import GIVE_UP_ON_ENDPOINT_AFTER, next_attempt_at
+from taximeter.notices.signature import in_force
 from taximeter.notices.webhook import Webhook
 from taximeter.ports import AuditEntry, Clock, Disabling, Outcome, Sender, Sent
 from taximeter.services.core import BooksThread
@@ -263,6 +264,9 @@ class Dispatcher:
         return self._board.webhooks(receiver.namespace).get(receiver.target)
 
     async def _send(self, delivery: Delivery, webhook: Webhook | None) -> Sent:
+        if webhook is not None:
+            secrets = in_force(webhook.secrets, self._clock.now())
+            webhook = msgspec.structs.replace(webhook, secrets=secrets)
         try:
             return await self._senders[delivery.receiver.channel].send(delivery, webhook)
         except Exception:

@@ -107,7 +107,7 @@ class WebhookSender:
     def _headers(self, delivery: Delivery, webhook: Webhook) -> list[tuple[str, str]]:
         now = self._now()
         notice = delivery.notice
-        signature = sign(webhook.secrets, notice.id, now // SECOND, notice.payload, now)
+        signature = sign(webhook.secrets, notice.id, now // SECOND, notice.payload)
         return [
             ("Host", _authority(webhook.url)),
             ("Content-Type", "application/json"),
