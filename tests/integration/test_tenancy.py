@@ -30,6 +30,18 @@ def rich(server: Served) -> Scene:
     scene.send([event("1", 5), event("2", 1, subject="stranger"), event("3", "many")])
     scene.consume("c1", 3)
     scene.close()
+    grant = {"id": "g1", "credit": "usd", "amount": 10}
+    scene.ask("POST", "/v1/customers/acme/grants", grant, status=201)
+    top_up = {"below": 1, "amount": 5}
+    scene.ask("PUT", "/v1/customers/acme/auto-top-ups/usd", top_up)
+    scene.ask("PUT", "/v1/customers/acme/budgets/b1", {"feature": "chat", "limit": 5000})
+    scene.ask("PUT", "/v1/customers/acme/seats/seats/bob")
+    hold = {"customer": "acme", "feature": "chat", "amount": 1, "ttl_s": 86400}
+    scene.ask("POST", "/v1/reservations", hold | {"id": "r1"}, status=201)
+    scene.ask("POST", "/v1/leases", hold | {"id": "l1"}, status=201)
+    scene.ask("PUT", "/v1/alerts/a1", {"on": "usage", "feature": "chat", "thresholds": ["80%"]})
+    webhook = {"url": "https://example.com/hook"}
+    scene.ask("PUT", "/v1/webhooks/w1", webhook)
     return scene
 
 
@@ -43,6 +55,17 @@ def names(rich: Scene) -> dict[str, str]:
         "customers": "acme",
         "meters": "tokens",
         "line": invoice["lines"][0]["id"],
+        "grants": "g1",
+        "auto-top-ups": "usd",
+        "budgets": "b1",
+        "seats": "seats",
+        "holder": "bob",
+        "reservations": "r1",
+        "leases": "l1",
+        "alerts": "a1",
+        "webhooks": "w1",
+        "plans": "pro",
+        **dict.fromkeys(("notices", "deliveries", "reviews", "rules", "changes"), "nobody"),
     }
 
 
@@ -59,8 +82,8 @@ def operations(server: Served) -> list[tuple[str, str, dict[str, Any]]]:
 def filled(path: str, known: dict[str, str]) -> str:
     parts = path.split("/")
     for place, part in enumerate(parts):
-        if part == "{line}":
-            parts[place] = known["line"]
+        if part in ("{line}", "{holder}"):
+            parts[place] = known[part.strip("{}")]
         elif part.startswith("{"):
             parts[place] = known[parts[place - 1]]
     return "/".join(parts)

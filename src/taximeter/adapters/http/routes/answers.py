@@ -14,7 +14,7 @@ from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.entitlements.decide import Decision, Reason
 from taximeter.entitlements.rate import retry_after_s
 from taximeter.entitlements.readings import Kind
-from taximeter.errors import CODES, Damaged
+from taximeter.errors import CODES, Refused
 from taximeter.events.entry import KIND_EVENTS
 from taximeter.events.replay import consumed_answer
 from taximeter.services.commands import Answered, Earlier
@@ -34,11 +34,16 @@ async def told(around: Surroundings, result: Answered | Earlier, status: int = 2
 
 
 def first_answer(around: Surroundings, seq: int) -> bytes:
-    """What was answered when the entry at a seq was written, byte for byte."""
+    """
+    What was answered when the entry at a seq was written, byte for byte.
+
+    Raises:
+        Refused: `event_conflict`: it came as a usage event, so there never was an answer.
+    """
     for logged in around.log.read(seq - 1, seq):
         if logged.first_seq == seq and logged.entry.kind != KIND_EVENTS:
             return consumed_answer(logged.entry)
-    raise Damaged("log_damaged", f"The entry at 0:{seq} is not the gate's.")
+    raise Refused("event_conflict", f"The id was used for the event at 0:{seq}.")
 
 
 def refusal(around: Surroundings, decision: Decision, request_id: str, now: int) -> Response:
