@@ -20,8 +20,7 @@ from taximeter.events.envelope import Event
 from taximeter.gate.purse import Blocked
 from taximeter.instants import format_instant
 from taximeter.live.account import Account
-from taximeter.meters.definition import Aggregation, Meter
-from taximeter.meters.paths import path_problem
+from taximeter.meters.definition import Aggregation, Meter, amount_path
 from taximeter.quantities import E12, format_quantity
 from taximeter.services.allowances import Allowance, allowance_of
 from taximeter.services.commands import canonical
@@ -241,8 +240,8 @@ def usage_event(
 
 def _with_amount(data: dict[str, Any], meter: Meter, amount_pico: int) -> dict[str, Any]:
     """The data with the amount at the meter's value path."""
-    path = (meter.value or "").split(".")
-    if path[0] != "data" or path_problem(meter.value or "") is not None:
+    path = (amount_path(meter) or "").split(".")
+    if path[0] != "data":
         raise Rejected(
             "feature_not_metered",
             f"Meter {meter.key!r} has no single place in the data for an amount.",

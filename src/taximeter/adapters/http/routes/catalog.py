@@ -14,6 +14,7 @@ from taximeter.adapters.http.routes.paging import listed, page
 from taximeter.adapters.http.routes.surroundings import Surroundings, instant
 from taximeter.adapters.http.routing import Route
 from taximeter.catalog.document import dump_catalog
+from taximeter.catalog.durations import DURATION_RULE, parse_duration
 from taximeter.catalog.yaml_reader import read_document
 from taximeter.errors import NotFound, Rejected
 from taximeter.meters.definition import dump_meter
@@ -73,7 +74,9 @@ class CatalogRoutes:
                 "GET", "/v1/meters/{key}/usage", self.usage,
                 scope="read", tags=("meters",), summary="Usage by window and group",
                 description="Exact to the acknowledgement. Without `from` and `to`: the running "
-                "month. `position` asks for at least that log position.",
+                "month. `position` asks for at least that log position. With `rolling=24h` each "
+                "window reaches back so far from its end. Of an estimate, `estimate` states the "
+                "relative standard error.",
                 query=shapes.UsageParameters, response=shapes.UsageAnswer,
                 errors=("not_found", "too_many_windows", "invalid_filter", "unknown_timezone",
                         "invalid_timestamp", "position_not_reached", "rebuilding"),
@@ -157,9 +160,19 @@ class CatalogRoutes:
             customer=query.customer,
             group_by=tuple(name for name in query.group_by.split(",") if name),
             filter=query.filter,
+            rolling=_rolling(query.rolling),
             at_least=query.position,
         )
         return json_response(answer)
+
+
+def _rolling(text: str | None) -> int | None:
+    if text is None:
+        return None
+    length = parse_duration(text)
+    if length is None:
+        raise Rejected("invalid_parameter", f"`rolling` is {DURATION_RULE}.")
+    return length
 
 
 def _document_in(request: Request) -> dict[str, Any]:
