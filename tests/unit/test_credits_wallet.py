@@ -143,6 +143,18 @@ def test_a_lot_is_shown_by_the_id_of_its_grant_and_its_own_name() -> None:
     ]
 
 
+def test_years_of_used_up_top_ups_do_not_pile_up() -> None:
+    wallet = wallet_with("dated 1 until 2027-01-01", "kept 5 priority 1")
+    for n in range(1000):
+        wallet.grant(grant(f"g{n}", "1", at=AT, credit="usd"), AT)
+        wallet.burn(E12, "chat", AT, CAUSE)
+    wallet.burn(E12, "chat", AT, CAUSE)
+    shown = {lot.id for lot in wallet.lots()}
+    assert len(shown) <= 256
+    assert shown >= {"dated", "kept", "g999"}
+    assert wallet.balance_pico == 5 * E12
+
+
 # --- grants and time ----------------------------------------------------------------------------
 
 

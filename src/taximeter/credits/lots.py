@@ -20,6 +20,9 @@ _STAGES: Final = {"live": 0, "pending": 1, "ended": 2}
 ENDS: Final = 0
 BEGINS: Final = 1
 
+MAX_KEPT: Final = 256
+"""Beyond so many lots, used-up ones that never end are dropped when another begins."""
+
 Part: TypeAlias = tuple[Lot, int]
 """A lot and pico of it, above 0."""
 
@@ -49,6 +52,8 @@ class Lots:
 
     def enter(self, lot: Lot, free_pico: int) -> None:
         """Make a lot live, with so much of it to spend."""
+        if len(self.by_id) >= MAX_KEPT:
+            self._drop_used_up()
         self.by_id[lot.id] = lot
         lot.stage = "live"
         self.put_back(lot, free_pico)
@@ -90,6 +95,14 @@ class Lots:
     def _drop_if_gone(self, lot: Lot) -> None:
         if lot.stage == "ended" and not lot.held_pico:
             del self.by_id[lot.id]
+
+    def _drop_used_up(self) -> None:
+        """Nothing can happen to these any more: years of small top-ups must not pile up."""
+        self.by_id = {
+            lot_id: lot
+            for lot_id, lot in self.by_id.items()
+            if lot.stage != "live" or lot.end != NEVER or lot.free_pico or lot.held_pico
+        }
 
     # --- Free and held --------------------------------------------------------------------------
 
