@@ -122,7 +122,10 @@ CODES: Final[dict[str, str]] = {
     "subject_taken": "Another customer already claims this subject.",
     "subscription_exists": "The customer already has an active subscription.",
     "subscription_ended": "The subscription has ended; it cannot be changed any more.",
-    "unknown_plan": "The catalogue has no such plan or plan version.",
+    "subscription_unchanged": "The subscription is already as the change would make it.",
+    "change_in_past": "A subscription is changed now or later; what has been stays.",
+    "currency_mismatch": "What would be on one invoice is priced in different currencies.",
+    "unknown_plan": "The catalogue has no such plan, add-on, or version of it.",
     "too_many_windows": "The query would return more windows than the limit.",
     # the gate
     "amount_not_countable": "A feature on a count meter is consumed one unit at a time.",

@@ -19,11 +19,14 @@ from taximeter.instants import parse_instant
 from taximeter.invoices import (
     Invoice,
     Kind,
+    Priced,
     Status,
+    Stretch,
     Terms,
     Usage,
     build_invoice,
     canonical_bytes,
+    charges_of,
     digest,
     digest_of,
     dump_invoice,
@@ -36,7 +39,8 @@ from taximeter.invoices.states import TRANSITIONS
 from taximeter.periods import Anchor, Cadence, Period, Schedule
 from taximeter.quantities import E12
 
-TERMS = Terms("acme", "sub_1", "pro", 3, "USD", "Europe/Berlin")
+TERMS = Terms("acme", "sub_1", "USD")
+BERLIN = "Europe/Berlin"
 MONTHS = Schedule(
     parse_instant("2026-11-12T10:00:00Z"), Cadence.MONTH, Anchor.CALENDAR, "Europe/Berlin"
 )
@@ -55,26 +59,24 @@ def prices(**documents: dict[str, Any]) -> tuple[Price, ...]:
 
 def used(
     price: str, quantity: str | int, *group: str | None, events: int = 1, mark: str = "sha256:e"
-) -> Usage:
-    return Usage(price, group, int(Decimal(quantity) * E12), events, mark)
+) -> tuple[str, Usage]:
+    return price, Usage(0, group, int(Decimal(quantity) * E12), events, mark)
 
 
 def build(
     plan: Sequence[Price],
-    *usage: Usage,
+    *usage: tuple[str, Usage],
     n: int = 1,
     terms: Terms = TERMS,
     period: Period | None = None,
 ) -> Invoice:
-    return build_invoice(
-        "inv_1",
-        terms,
-        plan,
-        usage,
-        period=period or MONTHS.nth(n),
-        whole=MONTHS.whole(n),
-        position=91822,
-    )
+    """The invoice of one plan that did not change in the period."""
+    period = period or MONTHS.nth(n)
+    pro = Priced("pro", 3, 0, {price.key: price for price in plan})
+    charges = charges_of([Stretch(period, (pro,))], MONTHS.whole(n), BERLIN)
+    places = {charge.price.key: place for place, charge in enumerate(charges)}
+    counted = [replace(one, charge=places[price]) for price, one in usage]
+    return build_invoice("inv_1", terms, charges, counted, period=period, position=91822)
 
 
 def amounts(invoice: Invoice) -> list[str]:
@@ -243,7 +245,7 @@ def test_free_units_and_bounds_are_shown_where_they_apply() -> None:
 
 
 def test_a_running_fare_has_no_digest_of_its_events() -> None:
-    running = build(prices(tokens=TOKENS), Usage("tokens", (), 5 * E12, 2, None))
+    running = build(prices(tokens=TOKENS), ("tokens", Usage(0, (), 5 * E12, 2, None)))
     lineage = {"events": 2, "position": "0:91822", "digest": None}
     assert dump_invoice(running)["lines"][0]["lineage"] == lineage
     assert parse_invoice(canonical_bytes(running)) == running

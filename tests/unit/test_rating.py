@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from taximeter.catalog.prices import UsagePrice, parse_price
-from taximeter.instants import parse_instant
-from taximeter.periods import Period
 from taximeter.quantities import E12, parse_quantity
-from taximeter.rating import RatedTier, prorate_days, rate_line
+from taximeter.rating import RatedTier, rate_line
 
 TIERS = [{"up_to": 1000, "unit": "0.10", "flat": 1}, {"unit": "0.08", "flat": 5}]
 NO_TRUE_UP = Fraction(0)
@@ -98,50 +96,3 @@ def test_a_maximum_caps_a_line() -> None:
 def test_only_a_usage_price_is_rated_by_quantity() -> None:
     with pytest.raises(TypeError, match="UsagePrice"):
         rate_line(UsagePrice(key="p", meter="m"), 0)
-
-
-# --- Proration --------------------------------------------------------------------------------
-
-
-def days(active: tuple[str, str], whole: tuple[str, str], timezone: str = "UTC") -> tuple[int, int]:
-    periods = (Period(*map(parse_instant, pair)) for pair in (active, whole))
-    proration = prorate_days(*periods, timezone)
-    return proration.days, proration.of
-
-
-NOVEMBER = ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z")
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "counted"),
-    [
-        ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z", 30),
-        ("2026-11-01T00:00:01Z", "2026-12-01T00:00:00Z", 30),
-        ("2026-11-12T10:00:00Z", "2026-12-01T00:00:00Z", 19),
-        ("2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z", 1),
-        ("2026-11-01T00:00:00Z", "2026-11-11T18:00:00Z", 10),
-        ("2026-11-12T10:00:00Z", "2026-11-12T18:00:00Z", 1),
-    ],
-)
-def test_the_start_day_counts_the_end_day_does_not_and_one_day_is_the_least(
-    start: str, end: str, counted: int
-) -> None:
-    assert days((start, end), NOVEMBER) == (counted, 30)
-
-
-def test_days_are_those_of_the_customer_s_zone() -> None:
-    """23:30 UTC on the 11th is the 12th in Berlin; the month there begins at 23:00 UTC."""
-    month = ("2026-10-31T23:00:00Z", "2026-11-30T23:00:00Z")
-    active = ("2026-11-11T23:30:00Z", month[1])
-    assert days(active, month, "Europe/Berlin") == (19, 30)
-
-
-def test_a_month_with_a_change_of_the_clocks_has_its_calendar_days() -> None:
-    march = ("2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z")
-    assert days(("2026-03-28T23:00:00Z", march[1]), march, "Europe/Berlin") == (3, 31)
-
-
-def test_a_whole_period_is_not_partial() -> None:
-    november = Period(*map(parse_instant, NOVEMBER))
-    whole = prorate_days(november, november, "UTC")
-    assert (whole.share, whole.partial) == (1, False)

@@ -1,8 +1,8 @@
 """
-From a plan's prices and a period's usage to a draft invoice.
+From a period's charges and its usage to a draft invoice.
 
-The same arguments give the same bytes: lines come in the order of the plan's prices, then of
-their group values, whatever order the usage arrives in.
+The same arguments give the same bytes: lines come in the order of the charges, then of their group
+values, whatever order the usage arrives in.
 """
 
 from __future__ import annotations
@@ -12,51 +12,47 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from taximeter.catalog.prices import Flat, Price, UsagePrice
+from taximeter.catalog.prices import Flat, UsagePrice
+from taximeter.invoices.charges import Charge
 from taximeter.invoices.invoice import Invoice, Kind, Line, Lineage
 from taximeter.invoices.lineage import merkle_digest
 from taximeter.money import round_minor
 from taximeter.periods import Period
 from taximeter.quantities import E12
-from taximeter.rating import prorate_days, rate_line
+from taximeter.rating import rate_line
 
 _NO_EVENTS = merkle_digest(())
 
 
 class Terms(msgspec.Struct, frozen=True):
     """
-    Who is billed, and by which plan.
+    Who is billed.
 
     Attributes:
-        catalog_version: Of the catalogue the plan is read from.
         subjects: Whose events are billed.
-        metering_version: Of the catalogue whose meters counted.
-        timezone: IANA name; flat fees are prorated by its calendar days.
+        metering_version: Of the catalogue whose meters counted; a line says so where it differs.
     """
 
     customer: str
     subscription: str
-    plan: str
-    catalog_version: int
     currency: str
-    timezone: str
     subjects: tuple[str, ...] = ()
     metering_version: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):
     """
-    What a price's meter counted in the period for one group.
+    What a charge's meter counted in its part of the period, for one group.
 
     Attributes:
-        price: Key of the price in the plan.
+        charge: Its place among the charges.
         group: Values of the price's `group_by`, in its order; () without.
         quantity_pico: The aggregate; may be negative, which bills as 0 (K12).
         events: How many events counted.
         digest: "sha256:" + hex of their Merkle root, or None for a running fare.
     """
 
-    price: str
+    charge: int
     group: tuple[str | None, ...]
     quantity_pico: int
     events: int
@@ -66,51 +62,35 @@ class Usage(msgspec.Struct, frozen=True):
 def build_invoice(
     invoice_id: str,
     terms: Terms,
-    prices: Sequence[Price],
+    charges: Sequence[Charge],
     usage: Iterable[Usage],
     *,
     period: Period,
-    whole: Period,
     position: int,
 ) -> Invoice:
     """
     Rate a period.
 
     A usage price without `group_by` always gives one line, also for no usage; with it, one line
-    for each group that was used. Flat fees are those of the period itself, prorated if it is only
-    a part of `whole`.
+    for each group that was used. What was paused all through gives a line only for usage there was.
 
     Args:
-        prices: Of the plan, in its order.
-        usage: At most one for each price and group, in any order.
+        charges: Of the period, see `charges_of`.
+        usage: At most one for each charge and group, in any order.
         period: What is billed.
-        whole: The full calendar period it is a part of (`Schedule.whole`).
         position: Log position up to which the usage was read.
 
     Raises:
         Rejected: `unknown_currency`.
     """
-    by_price = _by_price(prices, usage)
+    by_charge = _by_charge(charges, usage)
     lines: list[Line] = []
-    for price in prices:
-        reference = f"{terms.plan}/{price.key}@{terms.catalog_version}"
-        if isinstance(price, Flat):
-            lines.append(
-                _flat_line(f"line_{len(lines) + 1}", reference, price, terms, period, whole)
-            )
+    for place, charge in enumerate(charges):
+        if isinstance(charge.price, Flat):
+            lines.append(_flat_line(_line_id(lines), charge, charge.price, terms))
             continue
-        for used in _lines_of(price, by_price[price.key]):
-            lines.append(
-                _usage_line(
-                    f"line_{len(lines) + 1}",
-                    reference,
-                    price,
-                    used,
-                    terms.currency,
-                    period,
-                    position,
-                )
-            )
+        for used in _lines_of(charge, charge.price, by_charge[place], place):
+            lines.append(_usage_line(_line_id(lines), charge, charge.price, used, terms, position))
     return Invoice(
         id=invoice_id,
         customer=terms.customer,
@@ -123,33 +103,34 @@ def build_invoice(
     )
 
 
-def _by_price(prices: Sequence[Price], usage: Iterable[Usage]) -> defaultdict[str, list[Usage]]:
-    arity = {p.key: len(p.group_by) for p in prices if isinstance(p, UsagePrice)}
-    found: defaultdict[str, list[Usage]] = defaultdict(list)
-    seen: set[tuple[str, tuple[str | None, ...]]] = set()
+def _line_id(lines: Sequence[Line]) -> str:
+    return f"line_{len(lines) + 1}"
+
+
+def _by_charge(charges: Sequence[Charge], usage: Iterable[Usage]) -> defaultdict[int, list[Usage]]:
+    found: defaultdict[int, list[Usage]] = defaultdict(list)
+    seen: set[tuple[int, tuple[str | None, ...]]] = set()
     for used in usage:
-        assert len(used.group) == arity[used.price], used
-        assert (used.price, used.group) not in seen, used
-        seen.add((used.price, used.group))
-        found[used.price].append(used)
+        price = charges[used.charge].price
+        assert not isinstance(price, Flat), used
+        assert len(used.group) == len(price.group_by), used
+        assert (used.charge, used.group) not in seen, used
+        seen.add((used.charge, used.group))
+        found[used.charge].append(used)
     return found
 
 
-def _lines_of(price: UsagePrice, usage: list[Usage]) -> Iterator[Usage]:
+def _lines_of(charge: Charge, price: UsagePrice, usage: list[Usage], place: int) -> Iterator[Usage]:
     """Usage in the order of its lines. Missing group values come first, then by code point."""
-    if not usage and not price.group_by:
-        yield Usage(price.key, (), 0, 0, _NO_EVENTS)
+    if charge.idle:
+        usage = [used for used in usage if used.events]
+    elif not usage and not price.group_by:
+        yield Usage(place, (), 0, 0, _NO_EVENTS)
     yield from sorted(usage, key=lambda used: [(v is not None, v or "") for v in used.group])
 
 
 def _usage_line(
-    line_id: str,
-    reference: str,
-    price: UsagePrice,
-    used: Usage,
-    currency: str,
-    period: Period,
-    position: int,
+    line_id: str, charge: Charge, price: UsagePrice, used: Usage, terms: Terms, position: int
 ) -> Line:
     rated = rate_line(price, used.quantity_pico)
     group = dict(zip(price.group_by, used.group, strict=True))
@@ -157,16 +138,17 @@ def _usage_line(
         id=line_id,
         kind=Kind.USAGE,
         description=_usage_description(price, group),
-        price=reference,
+        price=charge.reference,
         meter=price.meter,
-        period=period,
+        period=charge.period,
         quantity_pico=rated.quantity_pico,
-        amount_minor=round_minor(rated.amount, currency),
+        amount_minor=round_minor(rated.amount, terms.currency),
         group=group,
         free_pico=rated.free_pico,
         tiers=rated.tiers,
         adjustment=rated.adjustment,
         lineage=Lineage(used.events, f"0:{position}", used.digest),
+        metering_version=None if charge.metering == terms.metering_version else charge.metering,
     )
 
 
@@ -177,18 +159,18 @@ def _usage_description(price: UsagePrice, group: dict[str, str | None]) -> str:
     return f"{price.key} ({values})"
 
 
-def _flat_line(
-    line_id: str, reference: str, price: Flat, terms: Terms, period: Period, whole: Period
-) -> Line:
-    proration = prorate_days(period, whole, terms.timezone)
-    days = f" ({proration.days} of {proration.of} days)" if proration.partial else ""
+def _flat_line(line_id: str, charge: Charge, price: Flat, terms: Terms) -> Line:
+    assert charge.days is not None, "a flat fee is charged for days"
+    times = f"{charge.quantity} x " if charge.quantity > 1 else ""
+    days = f" ({charge.days.days} of {charge.days.of} days)" if charge.days.partial else ""
+    amount = price.amount * charge.quantity * charge.days.share
     return Line(
         id=line_id,
         kind=Kind.FLAT,
-        description=f"{price.key}{days}",
-        price=reference,
-        period=period,
-        quantity_pico=E12,
-        amount_minor=round_minor(price.amount * proration.share, terms.currency),
-        proration=proration if proration.partial else None,
+        description=f"{times}{price.key}{days}",
+        price=charge.reference,
+        period=charge.period,
+        quantity_pico=charge.quantity * E12,
+        amount_minor=round_minor(amount, terms.currency),
+        proration=charge.days if charge.days.partial else None,
     )

@@ -128,6 +128,8 @@ def _dump_line(line: Line, currency: str) -> dict[str, Any]:
         document["adjustment"] = format_exact(line.adjustment, digits)
     if line.proration is not None:
         document["proration"] = msgspec.to_builtins(line.proration)
+    if line.metering_version is not None:
+        document["metering_version"] = line.metering_version
     return document
 
 
@@ -159,6 +161,7 @@ def _parse_line(content: dict[str, Any], currency: str) -> Line:
         adjustment=Fraction(content.get("adjustment", 0)),
         proration=None if proration is None else msgspec.convert(proration, Proration),
         lineage=None if lineage is None else msgspec.convert(lineage, Lineage),
+        metering_version=content.get("metering_version"),
     )
 
 

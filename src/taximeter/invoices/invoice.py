@@ -54,9 +54,10 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: Unique on its invoice.
-        price: "PLAN/PRICE@VERSION": the plan, the price's key, the catalogue version.
+        price: "PLAN/PRICE@VERSION": the plan ("PLAN+ADDON" for an add-on), the price's key, the
+            catalogue version.
         meter: What was measured; None for a flat fee.
-        quantity_pico: Billable quantity; 1 unit for a flat fee.
+        quantity_pico: Billable quantity; of a flat fee 1 unit, or how many of the add-on.
         amount_minor: Minor units of the invoice's currency.
         group: Values of the price's `group_by` dimensions; empty without.
         free_pico: How much of the quantity was free.
@@ -64,6 +65,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         adjustment: What a minimum added or (negative) a maximum took off; exact.
         proration: Days a flat fee was due for, if not all of its period.
         lineage: None for a flat fee.
+        metering_version: Of the catalogue whose meter counted, where it is not the invoice's.
     """
 
     id: str
@@ -80,6 +82,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     adjustment: Fraction = Fraction(0)
     proration: Proration | None = None
     lineage: Lineage | None = None
+    metering_version: int | None = None
 
 
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ Rating: quantity x price = line, exact; nothing is rounded here. One module a pr
 """
 
 from taximeter.rating.line import RatedLine, rate_line
-from taximeter.rating.proration import Proration, prorate_days
+from taximeter.rating.proration import Proration
 from taximeter.rating.steps import RatedTier
 
-__all__ = ["Proration", "RatedLine", "RatedTier", "prorate_days", "rate_line"]
+__all__ = ["Proration", "RatedLine", "RatedTier", "rate_line"]

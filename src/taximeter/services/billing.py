@@ -10,115 +10,103 @@ from typing import Any
 
 import msgspec
 
-from taximeter.catalog.prices import Price, UsagePrice
-from taximeter.customers import Customer, Subscription
+from taximeter.catalog.prices import UsagePrice
+from taximeter.customers import Subscription
 from taximeter.errors import NotFound, Refused, Rejected
 from taximeter.instants import format_instant
 from taximeter.invoices import states
 from taximeter.invoices.build import Terms, Usage, build_invoice
+from taximeter.invoices.charges import Charge
 from taximeter.invoices.document import canonical_bytes, parse_invoice
 from taximeter.invoices.invoice import Invoice, Status
 from taximeter.live.account import Account
+from taximeter.meters.definition import weighs_time
 from taximeter.periods import Period
 from taximeter.ports import LineScope, StoredInvoice
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.customers import new_id
-from taximeter.services.tenant import Tenant, usage_prices
-from taximeter.subscriptions.terms import Part
+from taximeter.services.dues import Due, counter_of, due_of
+from taximeter.services.tenant import Tenant
 
 SCOPES_PER_RECOUNT = 20_000
-
-
-class Due(msgspec.Struct, frozen=True):
-    """
-    One period of one subscription, with the plan it is rated by and the catalogue version whose
-    meters count.
-    """
-
-    customer: Customer
-    subscription: Subscription
-    plan: Part
-    metering: int
-    period: Period
-    whole: Period
 
 
 # --- the running fare -------------------------------------------------------------------------
 
 
-async def preview(core: Core, tenant: Tenant, customer: str, at: int | None) -> Invoice:
+async def preview(
+    core: Core, tenant: Tenant, customer: str, at: int | None, subscription_id: str | None = None
+) -> Invoice:
     """
-    The invoice as it would be if the period ended at an instant.
+    The invoice of the period that runs at an instant, as far as it is known.
 
     Args:
+        subscription_id: None for the main one.
         at: None for now: then it comes from live counters and has no digests; else it is
             recounted from the events with a time before `at`.
 
     Raises:
-        NotFound: No such customer, or no subscription that was running then.
+        NotFound: No such customer, or no such subscription that was running then.
     """
     require_customer(tenant, customer)
     now = core.clock.now()
     instant = now if at is None else at
-    subscription = tenant.running(customer, instant)
-    if subscription is None:
-        raise NotFound("not_found", f"Customer {customer!r} has no subscription at that instant.")
+    subscription = _running(tenant, customer, subscription_id, instant)
+    due = due_of(tenant, subscription, tenant.timeline(subscription).index(instant))
     account = tenant.live.accounts[customer]
-    due = _due(tenant, subscription, tenant.timeline(subscription).index(instant))
-    if at is None and not account.rebuilding:
-        usage = list(_live_usage(tenant, account, due))
-        return _build(due, "preview", usage, due.period, core.sequencer.position)
+    lane = next((one for one in account.lanes if one.subscription == subscription.id), None)
+    if at is None and lane is not None and not (account.rebuilding or due.is_split):
+        usage = list(_live_usage(tenant, lane, due, now))
+        return _build(due, "preview", usage, core.sequencer.position)
     upto = await core.upto()
     # Events from the near future count live, so they do in what stands in for it.
     cut_at = due.period.end if at is None else min(due.period.end, instant)
     cut = Period(due.period.start, cut_at)
     (usage,) = await _recount(core, tenant, [due], upto, cut)
-    return _build(due, "preview", usage, due.period, upto)
+    return _build(due, "preview", usage, upto)
 
 
-def _live_usage(tenant: Tenant, account: Account, due: Due) -> Iterable[Usage]:
-    for price in usage_prices(due.plan.prices.values()):
-        counter = tenant.billed_counter(due.plan.version, price, due.metering)
+async def fares(core: Core, tenant: Tenant, dues: Sequence[Due]) -> list[Invoice]:
+    """Periods that need not have ended, nor be of a subscription as it is, as of one position."""
+    upto = await core.upto()
+    usages = await _recount(core, tenant, dues, upto)
+    return [_build(due, "preview", usage, upto) for due, usage in zip(dues, usages, strict=True)]
+
+
+def _running(tenant: Tenant, customer: str, subscription_id: str | None, at: int) -> Subscription:
+    if subscription_id is None:
+        found = tenant.running(customer, at)
+    else:
+        found = tenant.subscriptions.get(subscription_id)
+        if found is not None and (found.customer != customer or not found.runs_at(at)):
+            found = None
+    if found is None:
+        raise NotFound("not_found", f"Customer {customer!r} has no subscription at that instant.")
+    return found
+
+
+def _live_usage(tenant: Tenant, lane: Account, due: Due, now: int) -> Iterable[Usage]:
+    for place, charge, price in due.usage_charges():
+        counter = counter_of(tenant, charge, price)
         if price.group_by:
-            groups = tenant.live.usage_by_group(account, counter, due.period)
+            groups = tenant.live.usage_by_group(lane, counter, due.period, now)
             for group, (events, value_pico) in groups.items():
-                yield Usage(price.key, group, value_pico, events, None)
+                yield Usage(place, group, value_pico, events, None)
         else:
-            events, value_pico = tenant.live.usage(account, counter, due.period)
-            yield Usage(price.key, (), value_pico, events, None)
+            events, value_pico = tenant.live.usage(lane, counter, due.period, now)
+            yield Usage(place, (), value_pico, events, None)
 
 
-def _due(tenant: Tenant, subscription: Subscription, index: int) -> Due:
-    timeline = tenant.timeline(subscription)
-    period = timeline.nth(index)
-    segment = subscription.segment_at(period.start)
-    return Due(
-        tenant.customers[subscription.customer],
-        subscription,
-        tenant.plans.billed(segment, period.start).parts[0],
-        tenant.metering_version(segment),
-        period,
-        timeline.whole(index),
-    )
-
-
-def _build(
-    due: Due, invoice_id: str, usage: Iterable[Usage], period: Period, position: int
-) -> Invoice:
-    plan = due.plan.plan
+def _build(due: Due, invoice_id: str, usage: Iterable[Usage], position: int) -> Invoice:
     terms = Terms(
         customer=due.customer.key,
         subscription=due.subscription.id,
-        plan=plan.key,
-        catalog_version=due.plan.version,
-        metering_version=due.metering,
-        currency=plan.currency,
-        timezone=due.subscription.timezone,
+        currency=due.currency,
         subjects=due.customer.all_subjects,
+        metering_version=due.metering,
     )
-    prices: Sequence[Price] = tuple(plan.prices.values())
     return build_invoice(
-        invoice_id, terms, prices, usage, period=period, whole=due.whole, position=position
+        invoice_id, terms, due.charges, usage, period=due.period, position=position
     )
 
 
@@ -153,7 +141,7 @@ async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
         for batch in _batches(dues):
             usages = await _recount(core, tenant, batch, upto)
             for due, usage in zip(batch, usages, strict=True):
-                invoice = _build(due, new_id("inv"), usage, due.period, upto)
+                invoice = _build(due, new_id("inv"), usage, upto)
                 if await _store_draft(core, tenant, invoice, now, actor):
                     created.append(invoice.id)
                 await asyncio.sleep(0)
@@ -166,8 +154,9 @@ async def _find_due(core: Core, tenant: Tenant, as_of: int) -> list[Due]:
     for subscription in list(tenant.subscriptions.values()):
         timeline = tenant.timeline(subscription)
         for index in range(timeline.ended_by(as_of)):
-            if (subscription.id, timeline.nth(index).start) not in billed:
-                dues.append(_due(tenant, subscription, index))
+            known = (subscription.id, timeline.nth(index).start) in billed
+            if not known and not timeline.in_trial(index):
+                dues.append(due_of(tenant, subscription, index))
         await asyncio.sleep(0)  # thousands of schedules take a while, and checks do not wait
     return sorted(dues, key=lambda due: (due.period.end, due.customer.key, due.subscription.id))
 
@@ -177,7 +166,7 @@ def _batches(dues: list[Due]) -> Iterable[list[Due]]:
     scopes = 0
     for due in dues:
         batch.append(due)
-        scopes += len(usage_prices(due.plan.prices.values()))
+        scopes += len(due.charges)
         if scopes >= SCOPES_PER_RECOUNT:
             yield batch
             batch, scopes = [], 0
@@ -188,28 +177,41 @@ def _batches(dues: list[Due]) -> Iterable[list[Due]]:
 async def _recount(
     core: Core, tenant: Tenant, dues: Sequence[Due], upto: int, cut: Period | None = None
 ) -> list[list[Usage]]:
-    """What each price of each due period counted, from the events themselves."""
+    """What each charge of each due period counted, from the events themselves."""
+    now = core.clock.now()
     scopes: list[LineScope] = []
-    owners: list[tuple[int, UsagePrice]] = []
-    for place, due in enumerate(dues):
-        for price in usage_prices(due.plan.prices.values()):
-            owners.append((place, price))
-            scopes.append(_scope(tenant, due, price, cut or due.period, upto))
+    owners: list[tuple[int, int]] = []
+    for due_place, due in enumerate(dues):
+        for place, charge, price in due.usage_charges():
+            part = charge.period if cut is None else charge.period.overlap(cut)
+            if part is not None:
+                owners.append((due_place, place))
+                scopes.append(_scope(tenant, due, charge, price, part, upto, now))
     usages: list[list[Usage]] = [[] for _ in dues]
     if scopes:
         found = await core.store.recount(scopes)
-        for (place, price), groups in zip(owners, found, strict=True):
-            usages[place] += [
-                Usage(price.key, one.group, one.value_pico, one.events, one.digest)
-                for one in groups
+        for (due_place, place), groups in zip(owners, found, strict=True):
+            usages[due_place] += [
+                Usage(place, one.group, one.value_pico, one.events, one.digest) for one in groups
             ]
     return usages
 
 
-def _scope(tenant: Tenant, due: Due, price: UsagePrice, period: Period, upto: int) -> LineScope:
+def _scope(
+    tenant: Tenant,
+    due: Due,
+    charge: Charge,
+    price: UsagePrice,
+    period: Period,
+    upto: int,
+    now: int,
+) -> LineScope:
+    meter = counter_of(tenant, charge, price).meter
+    if weighs_time(meter):  # what a level will come to by the end is not used yet
+        period = Period(period.start, max(period.start, min(period.end, now)))
     return LineScope(
         namespace=tenant.name,
-        meter=tenant.billed_counter(due.plan.version, price, due.metering).meter,
+        meter=meter,
         subjects=due.customer.all_subjects,
         period=period,
         upto=upto,

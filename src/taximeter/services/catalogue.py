@@ -5,6 +5,7 @@ Publishing a catalogue: read, compare, store as a new immutable version, count a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -16,7 +17,10 @@ from taximeter.catalog.document import (
     dump_catalog,
     parse_catalog,
 )
+from taximeter.catalog.overrides import with_overrides
+from taximeter.customers import Segment, Subscription
 from taximeter.errors import Rejected
+from taximeter.meters.reading import DocumentInvalid
 from taximeter.ports import CatalogVersion
 from taximeter.services.core import Core, audit
 from taximeter.services.rebuild import mark_history, rebuild
@@ -102,23 +106,36 @@ async def count_as_wanted(core: Core, tenant: Tenant, reason: str) -> bool:
 
 
 def _keep_what_is_used(tenant: Tenant, catalog: Catalog, now: int) -> None:
-    """A running subscription's plan stays in the catalogue, so that its limits can be looked up."""
-    lost = sorted(_plans_in_use(tenant, now) - catalog.plans.keys())
-    if lost:
-        raise Rejected(
-            "catalog_invalid",
-            "\n".join(
-                f"plans.{plan}: has active subscriptions and cannot be removed" for plan in lost
-            ),
-        )
+    """
+    What running and planned subscriptions are on stays in the catalogue, so that their limits can
+    be looked up, and what their contracts override stays readable.
+    """
+    problems: set[str] = set()
+    for subscription, segment in _held(tenant, now):
+        for section, keys, known in (
+            ("plans", [segment.plan], catalog.plans),
+            ("addons", segment.addons, catalog.addons),
+        ):
+            problems |= {
+                f"{section}.{key}: has active subscriptions and cannot be removed"
+                for key in keys
+                if key not in known
+            }
+        if segment.overrides and not segment.pinned and segment.plan in catalog.plans:
+            try:
+                with_overrides(catalog, catalog.plans[segment.plan], segment.overrides)
+            except DocumentInvalid as error:
+                who = f"{subscription.id} of customer {subscription.customer!r}"
+                problems |= {f"{problem} (subscription {who})" for problem in error.problems}
+    if problems:
+        raise Rejected("catalog_invalid", "\n".join(sorted(problems)))
 
 
-def _plans_in_use(tenant: Tenant, now: int) -> set[str]:
-    """Of subscriptions that run or will, now and after every change that is planned."""
-    return {
-        segment.plan
-        for subscription in tenant.subscriptions.values()
-        if subscription.end is None or subscription.end > now
-        for segment in subscription.segments
-        if segment.start > now or segment is subscription.segment_at(now)
-    }
+def _held(tenant: Tenant, now: int) -> Iterator[tuple[Subscription, Segment]]:
+    """The segments that hold now or later."""
+    for subscription in tenant.subscriptions.values():
+        if subscription.end is None or subscription.end > now:
+            present = subscription.segment_at(now)
+            for segment in subscription.segments:
+                if segment.start >= present.start:
+                    yield subscription, segment

@@ -10,6 +10,7 @@ import msgspec
 
 from taximeter.catalog.prices import Flat, Price
 from taximeter.errors import NotFound
+from taximeter.invoices.charges import Charge
 from taximeter.invoices.document import canonical_bytes, parse_invoice
 from taximeter.invoices.invoice import Invoice, Kind, Line, Status
 from taximeter.meters.compile import compile_counters
@@ -17,11 +18,11 @@ from taximeter.meters.counter import Counter
 from taximeter.money import format_minor, round_minor
 from taximeter.ports import LineScope, Recount, StoredEvent
 from taximeter.quantities import format_quantity
-from taximeter.rating import prorate_days, rate_line
+from taximeter.rating import rate_line
 from taximeter.services.billing import find_invoice
 from taximeter.services.core import Core
+from taximeter.services.dues import due_of
 from taximeter.services.tenant import Tenant
-from taximeter.subscriptions.terms import PlanVersion
 
 
 def find_line(invoice: Invoice, line_id: str) -> Line:
@@ -31,13 +32,17 @@ def find_line(invoice: Invoice, line_id: str) -> Line:
     raise NotFound("not_found", f"Invoice {invoice.id!r} has no line {line_id!r}.")
 
 
-def _cited(tenant: Tenant, line: Line) -> tuple[PlanVersion, Price]:
-    """The price a line cites, such as "pro/tokens@3", and the plan it is of."""
+def _cited(tenant: Tenant, invoice: Invoice, line: Line) -> tuple[int, Price]:
+    """
+    The price a line cites, such as "pro/tokens@3", as this customer had it, and the catalogue
+    version it is of. It follows from the subscription: what has been of that never changes.
+    """
     reference, _, version = line.price.rpartition("@")
-    plan_key, _, price_key = reference.partition("/")
-    plan = tenant.plans.plan(plan_key, int(version))
-    assert plan is not None, "catalogue versions are never deleted"
-    return plan, plan.plan.prices[price_key]
+    name, _, price = reference.partition("/")
+    subscription = tenant.subscriptions[invoice.subscription]
+    terms = tenant.plans.billed(subscription, line.period.start, invoice.period.start)
+    (part,) = (part for part in terms.parts if part.name == name)
+    return int(version), part.prices[price]
 
 
 def line_scope(
@@ -45,11 +50,12 @@ def line_scope(
 ) -> tuple[LineScope, tuple[str | None, ...]]:
     """The events behind a usage line, as they were defined when it was made."""
     assert line.lineage is not None, "only usage lines have events"
-    plan, price = _cited(tenant, line)
+    version, price = _cited(tenant, invoice, line)
     assert not isinstance(price, Flat), "a usage line has a usage price"
+    metering = line.metering_version or invoice.metering_version
     scope = LineScope(
         namespace=tenant.name,
-        meter=tenant.billed_counter(plan.version, price, invoice.metering_version).meter,
+        meter=tenant.billed_counter(version, price, metering).meter,
         subjects=invoice.subjects,
         period=line.period,
         upto=int(line.lineage.position.partition(":")[2]),
@@ -149,7 +155,7 @@ def _verify_usage(
     groups: list[Recount],
 ) -> dict[str, Any]:
     assert line.lineage is not None
-    _, price = _cited(tenant, line)
+    _, price = _cited(tenant, invoice, line)
     assert not isinstance(price, Flat), "a usage line has a usage price"
     recounted = next((one for one in groups if one.group == group), None)
     rated = rate_line(price, recounted.value_pico if recounted else 0)
@@ -169,16 +175,37 @@ def _verify_usage(
 
 
 def _verify_flat(tenant: Tenant, invoice: Invoice, line: Line) -> dict[str, Any]:
-    _, price = _cited(tenant, line)
-    assert isinstance(price, Flat), "only flat fees are no usage"
-    subscription = tenant.subscriptions[invoice.subscription]
-    timeline = tenant.timeline(subscription)
-    whole = timeline.whole(timeline.index(line.period.start))
-    share = prorate_days(line.period, whole, subscription.timezone).share
-    amount_minor = round_minor(price.amount * share, invoice.currency)
-    billed = _Facts(0, None, "1", format_minor(line.amount_minor, invoice.currency))
-    again = _Facts(0, None, "1", format_minor(amount_minor, invoice.currency))
+    """The fee for the days that the subscription's course leaves for it."""
+    again = next(
+        (
+            _flat_facts(charge, invoice.currency)
+            for charge in _flat_charges(tenant, invoice)
+            if (charge.reference, charge.period) == (line.price, line.period)
+        ),
+        _Facts(0, None, "0", format_minor(0, invoice.currency)),
+    )
+    billed = _Facts(
+        0,
+        None,
+        format_quantity(line.quantity_pico),
+        format_minor(line.amount_minor, invoice.currency),
+    )
     return _verdict(line, billed, again)
+
+
+def _flat_charges(tenant: Tenant, invoice: Invoice) -> list[Charge]:
+    subscription = tenant.subscriptions[invoice.subscription]
+    index = tenant.timeline(subscription).index(invoice.period.start)
+    return [charge for charge in due_of(tenant, subscription, index).charges if charge.days]
+
+
+def _flat_facts(charge: Charge, currency: str) -> _Facts:
+    assert isinstance(charge.price, Flat), "days are charged for by flat fees"
+    assert charge.days is not None
+    amount = charge.price.amount * charge.quantity * charge.days.share
+    return _Facts(
+        0, None, str(charge.quantity), format_minor(round_minor(amount, currency), currency)
+    )
 
 
 class _Facts(msgspec.Struct, frozen=True):

@@ -9,7 +9,8 @@ subscription: one source of truth.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ from taximeter.catalog.features import Entitlement
 from taximeter.catalog.overrides import with_overrides
 from taximeter.catalog.plans import Plan, PlanGrant
 from taximeter.catalog.prices import Price
-from taximeter.customers import Segment
+from taximeter.customers import Segment, Subscription
 
 BEFORE_ALL: Final = -1
 
@@ -147,12 +148,19 @@ class PlanBook:
             found = self._current[key] = self._terms(segment, None)
         return found
 
-    def billed(self, segment: Segment, period_start: int) -> Terms:
+    def billed(self, subscription: Subscription, at: int, period_start: int) -> Terms:
         """
-        What a stretch of a period is rated by: the versions that were the newest when the period
-        or, later, the segment began, but none from before what the segment names.
+        What a subscription is billed by at an instant of a period: the versions that were the
+        newest when the period began, or when what was not there before was taken up; never ones
+        from before what its segment names.
         """
-        return self._terms(segment, max(period_start, segment.start))
+        segment = subscription.segment_at(at)
+        plan_at = _since(subscription, segment, partial(_same_plan, segment))
+        addons_at = {
+            key: max(period_start, _since(subscription, segment, partial(_has_addon, key)))
+            for key in segment.addons
+        }
+        return self._terms(segment, max(period_start, plan_at), addons_at)
 
     def possible_parts(self, segment: Segment) -> Iterator[Part]:
         """The parts of all terms that a segment is, or by now may be, billed by; some repeated."""
@@ -163,17 +171,24 @@ class PlanBook:
                     if one.version > segment.catalog_version:
                         yield from self._terms(segment, one.created_at).parts
 
-    def _terms(self, segment: Segment, at: int | None) -> Terms:
-        """Of the versions published by an instant; None for all."""
-        catalog = self._catalogs[self._catalog_version(segment, at)]
-        version = self._version(self._plans[segment.plan], segment, at)
+    def _terms(
+        self, segment: Segment, at: int | None, addons_at: Mapping[str, int] | None = None
+    ) -> Terms:
+        """
+        Args:
+            at: Versions published later are not seen; None for all.
+            addons_at: The same for each add-on, where it is another instant.
+        """
+        version = _version(self._plans[segment.plan], segment, at)
         plan = version.plan
         if segment.overrides:
+            catalog = self._catalogs[self._catalog_version(segment, at)]
             plan = with_overrides(catalog, plan, segment.overrides)
         parts = [Part(segment.plan, plan, version.version)]
         entitlements: Mapping[str, Entitlement] = plan.entitlements
         for key, quantity in sorted(segment.addons.items()):
-            addon = self._version(self._addons[key], segment, at)
+            addon_at = at if addons_at is None else addons_at[key]
+            addon = _version(self._addons[key], segment, addon_at)
             parts.append(Part(f"{segment.plan}+{key}", addon.plan, addon.version, quantity))
             entitlements = combined(entitlements, addon.plan.entitlements, quantity)
         return Terms(tuple(parts), entitlements)
@@ -184,13 +199,34 @@ class PlanBook:
         known = [v for v, created_at in self._created_at.items() if at is None or created_at <= at]
         return max((segment.catalog_version, *known))
 
-    @staticmethod
-    def _version(versions: list[PlanVersion], segment: Segment, at: int | None) -> PlanVersion:
-        taken = [p for p in versions if p.version <= segment.catalog_version]
-        assert taken, "what a segment names exists in its catalogue version"
-        later = [
-            p
-            for p in versions
-            if p.version > segment.catalog_version and (at is None or p.created_at <= at)
-        ]
-        return later[-1] if later and not segment.pinned else taken[-1]
+
+def _version(versions: Sequence[PlanVersion], segment: Segment, at: int | None) -> PlanVersion:
+    """The newest one a segment may be on at an instant."""
+    found = versions[0]
+    for one in versions:
+        is_named = one.version <= segment.catalog_version
+        is_out = not segment.pinned and (at is None or one.created_at <= at)
+        if is_named or is_out:
+            found = one
+    return found
+
+
+def _since(subscription: Subscription, segment: Segment, goes_on: Callable[[Segment], bool]) -> int:
+    """The start of the earliest segment from which on something goes on up to this one."""
+    since = segment.start
+    for other in reversed(subscription.segments):
+        if other.start <= segment.start:
+            if not goes_on(other):
+                break
+            since = other.start
+    return since
+
+
+def _same_plan(one: Segment, other: Segment) -> bool:
+    return (one.plan, one.catalog_version, one.pinned) == (
+        other.plan, other.catalog_version, other.pinned,
+    )  # fmt: skip
+
+
+def _has_addon(key: str, segment: Segment) -> bool:
+    return key in segment.addons

@@ -55,7 +55,8 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
     405: "method_not_allowed",
     408: "request_timeout",
     409: """
-        event_conflict subject_taken subscription_exists subscription_ended invoice_not_draft
+        event_conflict subject_taken subscription_exists subscription_ended
+        subscription_unchanged invoice_not_draft
         invoice_not_issued invoice_final period_open catalog_changed idempotency_in_flight
         not_sandbox already_resolved reservation_expired grant_ended webhook_disabled
         mail_not_configured
@@ -65,7 +66,8 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
     422: """
         invalid_request invalid_parameter invalid_timestamp timestamp_too_old
         timestamp_in_future invalid_quantity catalog_invalid invalid_filter invalid_amount
-        unknown_currency unknown_timezone unknown_plan too_many_windows amount_not_countable
+        unknown_currency unknown_timezone unknown_plan change_in_past currency_mismatch
+        too_many_windows amount_not_countable
         feature_not_metered idempotency_key_reused invalid_file alert_invalid webhook_url_refused
         exceeds_reservation
     """,

@@ -31,7 +31,8 @@ class InvoiceRoutes:
             Route(
                 "GET", "/v1/customers/{key}/invoices/preview", self.preview,
                 scope="read", tags=("invoices",), summary="The running fare",
-                description="Live without `at`; with it, recounted as if the period ended then.",
+                description="Live without `at`; with it, recounted as if the period ended then. "
+                "Of the main subscription, if `subscription` names no other.",
                 query=shapes.PreviewParameters, response=dict[str, Any],
                 errors=("not_found", "invalid_timestamp", "rebuilding"),
             ),
@@ -84,7 +85,11 @@ class InvoiceRoutes:
         query = request.query_as(shapes.PreviewParameters)
         at = None if query.at is None else instant(query.at, 0)
         invoice = await billing.preview(
-            self._core, self._around.tenant(request), request.params["key"], at
+            self._core,
+            self._around.tenant(request),
+            request.params["key"],
+            at,
+            query.subscription,
         )
         document = dump_invoice(invoice)
         document["as_of"] = self._core.as_of()

@@ -182,13 +182,118 @@ class CatalogAnswer(msgspec.Struct):
     rebuilding: bool
 
 
+class PhaseBody(Strict, omit_defaults=True):
+    plan: str | None = None
+    version: int | None = None
+    for_: str | None = msgspec.field(name="for", default=None)
+    until: str | None = None
+    addons: dict[str, int] = {}
+    overrides: dict[str, Any] = {}
+
+
+class TrialBody(Strict, omit_defaults=True):
+    days: Annotated[int, msgspec.Meta(ge=0, le=3660)] | None = None
+    hours: Annotated[int, msgspec.Meta(ge=0, le=87_840)] | None = None
+    until: str | None = None
+
+
 class SubscriptionBody(Strict):
     customer: str
-    plan: str
+    plan: str | None = None
     version: int | None = None
     start: str | None = None
+    end: str | None = None
     anchor: Anchor = Anchor.CALENDAR
+    trial: TrialBody | msgspec.UnsetType | None = msgspec.UNSET
+    addons: dict[str, int] = {}
     overrides: dict[str, Any] = {}
+    phases: list[PhaseBody] = []
+    additional: bool = False
+
+
+class ChangeBody(Strict):
+    plan: str | None = None
+    version: int | None = None
+    at: str = "now"
+    addons: dict[str, int] = {}
+    overrides: dict[str, Any] | None = None
+    reason: str = ""
+
+
+class AddonsBody(Strict):
+    addons: dict[str, int]
+    at: str = "now"
+    reason: str = ""
+
+
+class PauseBody(Strict):
+    at: str = "now"
+    until: str | None = None
+    reason: str = ""
+
+
+class MomentBody(Strict):
+    at: str = "now"
+    reason: str = ""
+
+
+class ReasonBody(Strict):
+    reason: str = ""
+
+
+class ProposalBody(ChangeBody, kw_only=True):
+    action: str = "change"
+    until: str | None = None
+
+
+class SegmentAnswer(msgspec.Struct):
+    at: str
+    status: str
+    plan: str
+    version: int
+    pinned: bool
+    addons: dict[str, int]
+    overrides: dict[str, Any]
+
+
+class RevisionAnswer(msgspec.Struct):
+    revision: int
+    at: str
+    actor: str
+    detail: dict[str, Any]
+    segments: list[SegmentAnswer]
+    end: str | None
+
+
+class RevisionList(msgspec.Struct):
+    items: list[RevisionAnswer]
+    next: str | None
+
+
+class ChangePreview(msgspec.Struct):
+    subscription: str
+    action: str
+    effective_at: str
+    status: dict[str, str]
+    entitlements: dict[str, dict[str, Any]]
+    segments: list[SegmentAnswer]
+    end: str | None
+    invoices: list[dict[str, Any]]
+
+
+class MigrateBody(Strict):
+    version: int | None = None
+    at: str = "now"
+    customers: list[str] | None = None
+    dry_run: bool = False
+    reason: str = ""
+
+
+class MigrateAnswer(msgspec.Struct):
+    plan: str
+    version: int
+    dry_run: bool
+    items: list[dict[str, Any]]
 
 
 class PeriodAnswer(msgspec.Struct):
@@ -205,11 +310,13 @@ class SubscriptionAnswer(msgspec.Struct):
     status: str
     start: str
     end: str | None
+    trial_end: str | None
     anchor: Anchor
     timezone: str
     addons: dict[str, int]
     overrides: dict[str, Any]
     period: PeriodAnswer | None
+    scheduled: list[SegmentAnswer]
     revision: int
     created_at: str
 
@@ -243,7 +350,9 @@ class DecisionAnswer(msgspec.Struct):
     detail: str | None = None
     help: str | None = None
     limits: list[dict[str, Any]] | None = None
-    credit: dict[str, Any] | None = None
+    credit: str | None = None
+    cost: str | None = None
+    available: str | None = None
 
 
 class ConsumeBody(Strict):
@@ -393,6 +502,16 @@ class SubscriptionParameters(msgspec.Struct, forbid_unknown_fields=True):
 
 class PreviewParameters(msgspec.Struct, forbid_unknown_fields=True):
     at: str | None = None
+    subscription: str | None = None
+
+
+class ProposalParameters(msgspec.Struct, forbid_unknown_fields=True):
+    action: str = "change"
+    at: str = "now"
+    until: str | None = None
+    plan: str | None = None
+    version: int | None = None
+    addons: str = ""
 
 
 class InvoiceParameters(msgspec.Struct, forbid_unknown_fields=True):

@@ -1,0 +1,189 @@
+"""
+Charges: which prices a period is billed by, each for which part of it.
+
+A subscription can change inside a period. Its parts are stretches; a price that goes on from one
+stretch to the next unchanged is one charge, and one that changes is split there (K20): each part is
+rated on its own, with tiers that start again.
+
+A flat fee is charged for days (K4): the day something begins is in, the day it ends is out, so that
+of two plans on one day the later one has it. Days of a pause are free. A stretch of charged time
+that begins and ends on one day is charged for that day, unless the day is charged already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from taximeter.catalog.prices import Flat, Price
+from taximeter.periods import Period, local_day
+from taximeter.rating import Proration
+
+
+class Priced(msgspec.Struct, frozen=True):
+    """
+    A plan, or an add-on, as a stretch is billed by it.
+
+    Attributes:
+        name: "pro", or "pro+boost" for an add-on.
+        version: The catalogue version its prices are cited from.
+        metering: The catalogue version whose meters count.
+        counters: Price -> key of the counter that counts for it; prices that are flat are absent.
+        quantity: How many of an add-on; its flat fees are charged so often.
+    """
+
+    name: str
+    version: int
+    metering: int
+    prices: Mapping[str, Price]
+    counters: Mapping[str, str] = {}
+    quantity: int = 1
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """A part of a period that is billed by the same prices."""
+
+    period: Period
+    priced: tuple[Priced, ...]
+    paused: bool = False
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """
+    One price over one part of a period.
+
+    Attributes:
+        reference: "PLAN/PRICE@VERSION", what its lines cite.
+        days: What a flat fee is charged for; None for a usage price.
+        idle: All of it was paused: it gives a line only if there was usage nevertheless.
+    """
+
+    reference: str
+    name: str
+    price: Price
+    period: Period
+    metering: int
+    counter: str = ""
+    quantity: int = 1
+    days: Proration | None = None
+    idle: bool = False
+
+
+def charges_of(
+    stretches: Sequence[Stretch],
+    whole: Period,
+    timezone: str,
+    *,
+    began_before: bool = False,
+    goes_on: bool = False,
+) -> tuple[Charge, ...]:
+    """
+    The charges of a period, in the order in which its stretches name their prices; parts of one
+    price follow each other.
+
+    Args:
+        stretches: Ascending, adjacent, not empty.
+        whole: The calendar period they are, or are a part of.
+        began_before, goes_on: See `charged_days`.
+    """
+    days = charged_days(stretches, timezone, began_before=began_before, goes_on=goes_on)
+    of = max(1, (local_day(whole.end, timezone) - local_day(whole.start, timezone)).days)
+    found: list[Charge] = []
+    latest: dict[tuple[str, str], int] = {}
+    ranks: dict[tuple[str, str], int] = {}
+    for stretch, charged in zip(stretches, days, strict=True):
+        for priced in stretch.priced:
+            for price in priced.prices.values():
+                ranks.setdefault((priced.name, price.key), len(ranks))
+                if stretch.paused and isinstance(price, Flat):
+                    continue
+                charge = _charge(stretch, priced, price, Proration(charged, of))
+                place = latest.get((priced.name, price.key))
+                if place is not None and _is_continued(found[place], charge):
+                    found[place] = _joined(found[place], charge)
+                else:
+                    latest[priced.name, price.key] = len(found)
+                    found.append(charge)
+    found.sort(key=lambda charge: (ranks[charge.name, charge.price.key], charge.period.start))
+    return tuple(charge for charge in found if charge.days is None or charge.days.days)
+
+
+def charged_days(
+    stretches: Sequence[Stretch],
+    timezone: str,
+    *,
+    began_before: bool = False,
+    goes_on: bool = False,
+) -> list[int]:
+    """
+    How many local days each stretch is charged for; no day twice.
+
+    Args:
+        began_before: The first stretch goes on from charged time before the period, so its first
+            day is no start.
+        goes_on: Charged time goes on behind the period, which has the day the period ends on.
+    """
+    days = [0 if stretch.paused else _days(stretch.period, timezone) for stretch in stretches]
+    following = stretches[-1].period.end if goes_on else None
+    for run in reversed(_runs(stretches)):
+        start = stretches[run[0]].period.start
+        day = local_day(start, timezone)
+        is_start = run[0] > 0 or not began_before
+        day_is_left = following is None or local_day(following, timezone) > day
+        if is_start and day_is_left and not any(days[place] for place in run):
+            days[run[-1]] = 1
+        following = start
+    return days
+
+
+def _days(period: Period, timezone: str) -> int:
+    return (local_day(period.end, timezone) - local_day(period.start, timezone)).days
+
+
+def _runs(stretches: Sequence[Stretch]) -> list[list[int]]:
+    """Places of stretches that follow each other without a pause between."""
+    runs: list[list[int]] = []
+    was_paused = True
+    for place, stretch in enumerate(stretches):
+        if not stretch.paused and was_paused:
+            runs.append([])
+        if not stretch.paused:
+            runs[-1].append(place)
+        was_paused = stretch.paused
+    return runs
+
+
+def _charge(stretch: Stretch, priced: Priced, price: Price, days: Proration) -> Charge:
+    is_flat = isinstance(price, Flat)
+    return Charge(
+        reference=f"{priced.name}/{price.key}@{priced.version}",
+        name=priced.name,
+        price=price,
+        period=stretch.period,
+        metering=priced.metering,
+        counter=priced.counters.get(price.key, ""),
+        quantity=priced.quantity if is_flat else 1,
+        days=days if is_flat else None,
+        idle=stretch.paused,
+    )
+
+
+def _is_continued(before: Charge, after: Charge) -> bool:
+    return before.period.end == after.period.start and (
+        (before.price, before.counter, before.quantity)
+        == (after.price, after.counter, after.quantity)
+    )
+
+
+def _joined(before: Charge, after: Charge) -> Charge:
+    days = before.days
+    if days is not None and after.days is not None:
+        days = Proration(days.days + after.days.days, days.of)
+    return replace(
+        before,
+        period=Period(before.period.start, after.period.end),
+        days=days,
+        idle=before.idle and after.idle,
+    )
