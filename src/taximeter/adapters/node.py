@@ -329,7 +329,7 @@ class Node:
         snapshot = recovery.take_snapshot(self.tenants, position, self.sequencer.idle_entries)
         try:
             await self.committer.flushed()
-            await self.ledger.catch_up()
+            await self.ledger.catch_up(note_position=True)
             await asyncio.to_thread(lambda: self.snapshots.write(position, encode(snapshot)))
             self._snapshot_position = position
         except (OSError, TaximeterError) as error:

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.2
 CUSTOMERS_PER_ENTRY = 500
+SYNCS_PER_TICK = 200
 PRUNE_EVERY_TICKS = 300
 
 
@@ -43,11 +44,21 @@ def tick(commands: Commands, tenant: Tenant, now: int) -> None:
     due = tenant.live.gate.due(now)
     for start in range(0, len(due), CUSTOMERS_PER_ENTRY):
         commands.let_time_pass(tenant, due[start : start + CUSTOMERS_PER_ENTRY], now)
+    _sync_some(commands, tenant, now)
+
+
+def _sync_some(commands: Commands, tenant: Tenant, now: int) -> None:
+    """Plan credits of customers whose subscriptions have changed, a bounded number a time."""
+    if not tenant.gives_credit:
+        tenant.unsettled.clear()
+        return
     for customer, standing in list(tenant.granted.items()):
-        if standing.until <= now and standing.credits:
-            account = tenant.live.accounts.get(customer)
-            if account is not None:
-                sync_plan_grants(commands, tenant, account, now)
+        if standing.until <= now:
+            tenant.unsettled.add(customer)
+    for _ in range(min(SYNCS_PER_TICK, len(tenant.unsettled))):
+        account = tenant.live.accounts.get(tenant.unsettled.pop())
+        if account is not None:
+            sync_plan_grants(commands, tenant, account, now)
 
 
 def prune(tenant: Tenant, now: int) -> None:

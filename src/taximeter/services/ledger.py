@@ -43,9 +43,12 @@ class Ledger:
         """Everything the log did up to here is booked."""
         return self._book.position
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, *, note_position: bool = False) -> None:
         """
         Book everything that is durable in the log.
+
+        Args:
+            note_position: Write down how far it came even if nothing was booked.
 
         Raises:
             Unavailable: The disk does not take it; it is kept for the next time.
@@ -54,7 +57,7 @@ class Ledger:
             while True:
                 position = self._committer.position
                 rows, more = self._take(position)
-                if not rows and position == self._book.position:
+                if not rows and not (note_position and position > self._book.position):
                     return
                 try:
                     await self._run(self._book.append, rows, 0 if more else position)

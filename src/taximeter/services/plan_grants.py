@@ -30,6 +30,8 @@ EVERY: Final = {
 
 def sync_plan_grants(commands: Commands, tenant: Tenant, account: Account, now: int) -> None:
     """Issue what is missing and void what is no longer given. Costs nothing if nothing changed."""
+    if not tenant.gives_credit:
+        return
     standing = tenant.standing(account, now)
     if tenant.granted.get(account.customer) is standing:
         return

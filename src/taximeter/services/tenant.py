@@ -43,6 +43,8 @@ class Tenant:
         rejections: The last items that were refused, oldest first.
         rate: Accepted events a second.
         granted: By customer: the standing whose plan credits have been issued.
+        unsettled: Customers whose subscriptions have changed since somebody looked at that.
+        gives_credit: Some plan that was ever published comes with credit.
     """
 
     def __init__(self, name: str, secret: bytes, window: AcceptanceWindow) -> None:
@@ -65,6 +67,8 @@ class Tenant:
         self._timelines: dict[str, Timeline] = {}
         self._standings: dict[str, Standing] = {}
         self.granted: dict[str, Standing] = {}
+        self.unsettled: set[str] = set()
+        self.gives_credit = False
         self._pricings: dict[Hashable, Segment] = {}
 
     # --- catalogue ---
@@ -89,6 +93,10 @@ class Tenant:
             if feature.meter is not None
         }
         self._standings.clear()
+        self.gives_credit = self.gives_credit or any(
+            plan.grants for plan in (*catalog.plans.values(), *catalog.addons.values())
+        )
+        self.unsettled.update(self.customers)
 
     def metering_version(self, segment: Segment) -> int:
         """
@@ -150,8 +158,15 @@ class Tenant:
         self._of_customer[subscription.customer] = tuple(
             sorted((*others, subscription), key=lambda s: (s.start, s.created_at, s.id))
         )
-        self._standings.pop(subscription.customer, None)
+        self._forget_standing(subscription.customer)
         return not self._pricings.keys() >= {pricing_of(s) for s in subscription.segments}
+
+    def _forget_standing(self, customer: str) -> None:
+        self._standings.pop(customer, None)
+        self.unsettled.add(customer)
+        account = self.live.accounts.get(customer)
+        if account is not None:
+            account.forget_hooks()
 
     def of_customer(self, customer: str) -> tuple[Subscription, ...]:
         """All subscriptions a customer has or had, the one that began first first."""
@@ -171,7 +186,7 @@ class Tenant:
 
     def reset_account(self, key: str) -> Account:
         """An empty account with the periods its customer has now."""
-        self._standings.pop(key, None)
+        self._forget_standing(key)
         return self.live.put_customer(self.customers[key], self.lanes(key))
 
     def lanes(self, customer: str) -> tuple[Lane, ...]:
