@@ -428,10 +428,10 @@ def lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     ("path", "value", "shown"),
     [
         ("features/chat/fail", "open", ['+ features.chat.fail: "open"']),
-        ("scopes", {"user": "data.user"}, ['+ scopes: [{"user":"data.user"}]']),
-        ("credits", {"usd": {"unit": "USD"}}, ['+ credits: {"usd":{"unit":"USD"}}']),
+        ("scopes", {"user": "data.user"}, ['~ scopes: [] -> [{"user":"data.user"}]']),
+        ("credits", {"usd": {"unit": "USD"}}, ['+ credits.usd: {"unit":"USD"}']),
         ("addons", {"b": {"entitlements": {"export": True}}},
-         ['+ addons: {"b":{"entitlements":{"export":true},"prices":{}}}']),
+         ['+ addons.b: {"entitlements":{"export":true},"prices":{}}']),
         ("plans/pro/trial", {"days": 14}, ['+ plans.pro.trial: {"days":14}']),
         (f"{CHAT}/reset", {"rolling": "5h"},
          ['~ plans.pro.entitlements.chat.reset: "period" -> {"rolling":"5h"}']),

@@ -217,6 +217,17 @@ def test_a_rate_refuses_as_rate_limited_and_says_when_there_is_room() -> None:
     assert refused.help == "Wait until 2026-11-21T00:00:00Z or raise the plan's rate limit."
 
 
+def test_a_rate_with_another_burst_names_both_and_suggests_whole_units() -> None:
+    rate = Reading(
+        80 * E12, 44_948_217 * 10**6, kind=Kind.RATE, key="rate:1m", pace_pico=60 * E12,
+        resets_at=TONIGHT,
+    )  # fmt: skip
+    refused = decide("chat", (plain(0), rate), 60 * E12)
+    assert "has a rate limit of 60 in 1m, 80 at once, and 35.051783 left" in str(refused.detail)
+    assert str(refused.help).startswith("Ask for at most 35, wait until")
+    assert largest_allowed((plain(0), rate)) == 35 * E12
+
+
 def test_a_budget_in_money_is_weighed_at_the_cost_of_the_amount() -> None:
     budget = Reading(
         10 * E12, 9 * E12, kind=Kind.BUDGET, key="team-a", level="workspace", scope="a",

@@ -16,6 +16,9 @@ from taximeter.meters.values import canonical_text
 
 Kind: TypeAlias = Literal["added", "changed", "removed"]
 
+# Sections that are only written when they have members: each member is a change by itself.
+_NO_SECTIONS: Final[dict[str, Any]] = {"scopes": [], "credits": {}, "addons": {}}
+
 _SIGNS: Final[dict[str, str]] = {"added": "+", "changed": "~", "removed": "-"}
 
 
@@ -49,7 +52,7 @@ def diff(old: Catalog, new: Catalog) -> list[Change]:
 
     Something added or removed as a whole is one change; lists of another length are, too.
     """
-    changes = _compare("", dump_catalog(old), dump_catalog(new))
+    changes = _compare("", _NO_SECTIONS | dump_catalog(old), _NO_SECTIONS | dump_catalog(new))
     redefined = tuple(f"meters.{key}." for key in old.meters if _redefined(key, old, new))
     return [
         msgspec.structs.replace(change, refolds=True)

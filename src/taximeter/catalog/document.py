@@ -37,7 +37,7 @@ from taximeter.catalog.plans import (
 from taximeter.catalog.prices import Flat, Price, UsagePrice, dump_price, parse_price
 from taximeter.catalog.scopes import dump_scopes, read_scopes
 from taximeter.errors import Rejected
-from taximeter.meters.definition import Meter, dump_meter, parse_meter
+from taximeter.meters.definition import Meter, dump_meter, is_estimate, parse_meter
 from taximeter.meters.filters import parse_filter
 from taximeter.meters.reading import DocumentInvalid, Fields, Problem, below, suggestion
 from taximeter.meters.values import canonical_text
@@ -289,6 +289,12 @@ class _Reader:
         self._check_meter(fields, price.meter)
         if price.meter in self.meters:
             _check_group_by(fields, price, self.meters[price.meter])
+            if is_estimate(self.meters[price.meter]) and not price.allow_estimate:
+                fields.problem(
+                    "meter",
+                    f"{price.meter!r} is an estimate (precision: sketch); bill it only with "
+                    "allow_estimate: true",
+                )
         if price.filter is not None:
             try:
                 parse_filter(price.filter)

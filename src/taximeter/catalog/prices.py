@@ -48,6 +48,7 @@ class UsagePrice(msgspec.Struct, frozen=True, kw_only=True):
         maximum: What a line comes to at most; None for no bound.
         group_by: Dimensions of the meter; one line for each combination of their values.
         filter: Expression an event must satisfy to be billed here, or None.
+        allow_estimate: Consent to bill a meter that estimates; refused without it.
     """
 
     key: str
@@ -57,6 +58,7 @@ class UsagePrice(msgspec.Struct, frozen=True, kw_only=True):
     maximum: Fraction | None = None
     group_by: tuple[str, ...] = ()
     filter: str | None = None
+    allow_estimate: bool = False
 
 
 class PerUnit(UsagePrice, frozen=True, kw_only=True):
@@ -88,7 +90,9 @@ class Graduated(UsagePrice, frozen=True, kw_only=True):
 
 Price = Flat | PerUnit | Graduated
 
-_USAGE_MEMBERS: Final = frozenset({"meter", "free", "minimum", "maximum", "group_by", "filter"})
+_USAGE_MEMBERS: Final = frozenset(
+    {"meter", "free", "minimum", "maximum", "group_by", "filter", "allow_estimate"}
+)
 _TIER_MEMBERS: Final = frozenset({"up_to", "unit", "flat"})
 
 
@@ -134,6 +138,7 @@ def _dump_usage(price: UsagePrice) -> dict[str, Any]:
         "maximum": None if price.maximum is None else format_exact(price.maximum),
         "group_by": list(price.group_by) or None,
         "filter": price.filter,
+        "allow_estimate": price.allow_estimate or None,
     }
     return {"meter": price.meter} | {k: v for k, v in optional.items() if v is not None}
 
@@ -188,7 +193,15 @@ def _usage(document: Mapping[str, Any], path: str) -> dict[str, Any]:
         "maximum": maximum,
         "group_by": _names(document.get("group_by"), f"{path}.group_by"),
         "filter": None if document.get("filter") is None else _text(document, "filter", path),
+        "allow_estimate": _consent(document, path),
     }
+
+
+def _consent(document: Mapping[str, Any], path: str) -> bool:
+    value = document.get("allow_estimate", False)
+    if not isinstance(value, bool):
+        raise _invalid(f"{path}.allow_estimate", "must be true or false")
+    return value
 
 
 def _parse_tiers(documents: Any, path: str) -> tuple[Tier, ...]:

@@ -381,12 +381,20 @@ def paused(customer: str) -> Decision:
 
 def unknown_customer(customer: str) -> Decision:
     """Nobody by that key, and nobody claims it as a subject."""
-    return _refusal(Reason.UNKNOWN_CUSTOMER, f"There is no customer {customer}.")
+    return _refusal(
+        Reason.UNKNOWN_CUSTOMER,
+        f"There is no customer {customer}.",
+        "Create the customer, or let one claim it as a subject.",
+    )
 
 
 def unknown_feature(feature: str) -> Decision:
     """The catalogue does not declare the feature."""
-    return _refusal(Reason.UNKNOWN_FEATURE, f"The catalogue has no feature {feature}.")
+    return _refusal(
+        Reason.UNKNOWN_FEATURE,
+        f"The catalogue has no feature {feature}.",
+        "Correct the name, or declare the feature in the catalogue.",
+    )
 
 
 def _refusal(reason: Reason, detail: str, help: str | None = None) -> Decision:

@@ -144,6 +144,7 @@ class RateGauge:
             scope=scope,
             kind=Kind.RATE,
             key=rate.key,
+            pace_pico=rate.limit_pico,
         )
 
     def fields(self, feature: str, now: int) -> RateFields:

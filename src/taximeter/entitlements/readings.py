@@ -42,6 +42,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         level: `customer`, `parent`, or the scope level it holds for.
         scope: The value of that level (`u7`); None for the customer itself.
         key: Stable name: the key of its `Limit` or `Rate`, the id of a budget.
+        pace_pico: Of a rate: what flows back in each length; `limit_pico` is the burst.
         credit: What it counts, if that is spending of a credit; None: units of the feature.
         cost: Of a constraint in credit: what a unit of the feature takes of it. None: nothing.
         cost_case: The usage's value of the dimension that the cost goes by.
@@ -57,6 +58,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     scope: str | None = None
     kind: Kind = Kind.LIMIT
     key: str = "period"
+    pace_pico: int | None = None
     credit: str | None = None
     cost: Cost | None = None
     cost_case: str | None = None
@@ -97,9 +99,16 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         return left_pico if self.credit is None else self._units(left_pico)
 
     def largest_pico(self) -> int | None:
-        """What to ask for instead: `room_pico`, without what only rounding lets through."""
+        """
+        What to ask for instead: `room_pico`, without what only rounding lets through, and of a rate
+        whole units, because what flows back in a moment is no sensible amount.
+        """
         room_pico = self.room_pico()
-        if room_pico is None or room_pico <= 0 or self.cost is None:
+        if room_pico is None or room_pico <= 0:
+            return room_pico
+        if self.kind is Kind.RATE:
+            return room_pico // E12 * E12 or room_pico
+        if self.cost is None:
             return room_pico
         left_pico = (self.ceiling_pico or 0) - self.reserved_pico - max(0, self.used_pico)
         return whole_units(self.cost, left_pico, self.cost_case)

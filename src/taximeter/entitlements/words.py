@@ -83,10 +83,17 @@ def credit_help(funds: Funds, units_pico: int, most_pico: int) -> str:
 def _limit(reading: Reading) -> str:
     limit = _amount(reading, reading.limit_pico or 0)
     if reading.kind is Kind.RATE:
-        return f"a rate limit of {limit} {_window(reading)}{_whose(reading)}"
+        return f"a rate limit of {_pace(reading)}{_whose(reading)}"
     if reading.kind is Kind.BUDGET:
         return f"a budget {reading.key!r} of {limit}{_whose(reading)}"
     return f"a {reading.enforcement.value} limit of {limit}{_whose(reading)} {_window(reading)}"
+
+
+def _pace(reading: Reading) -> str:
+    burst = _amount(reading, reading.limit_pico or 0)
+    if reading.pace_pico in (None, reading.limit_pico):
+        return f"{burst} {_window(reading)}"
+    return f"{_amount(reading, reading.pace_pico or 0)} {_window(reading)}, {burst} at once,"
 
 
 def _whose(reading: Reading) -> str:
