@@ -310,3 +310,25 @@ def test_live_state_counts_each_meter_and_what_prices_count_in_their_own_way() -
         ("input_tokens", "data.cached != true", ()),
     ]
     assert isinstance(catalog.plans["pro"].prices["plain"], PerUnit)
+
+
+def test_an_estimate_is_billed_only_by_consent() -> None:
+    people = {"event_type": "t", "aggregation": "unique", "value": "data.who"}
+    price: dict[str, Any] = {"type": "per_unit", "meter": "people", "unit": "1"}
+
+    def document(**consent: Any) -> dict[str, Any]:
+        prices = {"people": price | consent}
+        return {
+            "meters": {"people": people | {"precision": "sketch"}},
+            "plans": {"pro": {"currency": "USD", "prices": prices}},
+        }
+
+    assert problems(document()) == [
+        "plans.pro.prices.people.meter: 'people' is an estimate (precision: sketch); bill it only "
+        "with allow_estimate: true"
+    ]
+    assert problems(document(allow_estimate="yes")) == [
+        "plans.pro.prices.people.allow_estimate: must be true or false"
+    ]
+    dumped = dump_catalog(parse_catalog(document(allow_estimate=True)))
+    assert dumped["plans"]["pro"]["prices"]["people"]["allow_estimate"] is True

@@ -125,6 +125,7 @@ def reread_plan(catalog: Catalog, key: str, document: dict[str, Any], path: str)
     reader = _Reader()
     reader.meters, reader.declared_meters = catalog.meters, frozenset(catalog.meters)
     reader.features, reader.declared_features = catalog.features, frozenset(catalog.features)
+    reader.scopes = catalog.scopes
     plan = reader.plan(key, document, path)
     if reader.problems:
         raise DocumentInvalid(reader.problems)
@@ -145,11 +146,12 @@ class _Reader:
         self.declared_features: frozenset[str] = frozenset()
         self.meters: dict[str, Meter] = {}
         self.features: dict[str, Feature] = {}
+        self.scopes: dict[str, str] = {}
 
     def catalog(self, document: Mapping[str, Any]) -> Catalog:
         top = Fields(document, "", self.problems)
         top.only(("meters", "features", "plans", "scopes", "credits", "addons"))
-        scopes = read_scopes(top)
+        self.scopes = read_scopes(top)
         credits = {
             key: read_credit_type(key, Fields(one, f"credits.{key}", self.problems))
             for key, one in _section(top, "credits").items()
@@ -167,7 +169,7 @@ class _Reader:
             top.problem(f"addons.{key}", "there is a plan by this key, and names must be distinct")
         if self.problems:
             raise DocumentInvalid(self.problems)
-        return Catalog(self.meters, self.features, plans, scopes, credits, addons)
+        return Catalog(self.meters, self.features, plans, self.scopes, credits, addons)
 
     def _read_meters(self, section: dict[str, Any]) -> None:
         self.declared_meters = frozenset(section)
@@ -242,7 +244,7 @@ class _Reader:
             feature = self.features.get(key)
             if feature is not None:
                 meter = None if feature.meter is None else self.meters.get(feature.meter)
-                entitlement = parse_entitlement(feature, meter, document, fields)
+                entitlement = parse_entitlement(feature, meter, document, fields, self.scopes)
                 if entitlement is not None:
                     entitlements[key] = entitlement
             elif key not in self.declared_features:
