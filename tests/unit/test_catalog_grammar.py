@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +106,15 @@ def test_an_entitlement_has_its_own_limit_then_windows_then_levels() -> None:
     ]
     assert entitlement.main is entitlement.limits[0]
     assert not entitlement.is_unlimited
+
+
+def test_levels_come_outermost_first_and_undeclared_ones_last() -> None:
+    levels = ("zone", "user", "key", "app")
+    document = with_chat({"per": {level: {"limit": 5, "reset": "day"} for level in levels}})
+    document["scopes"] = {"user": "data.user", "key": "data.key"}
+    entitlement = parse_catalog(document).plans["pro"].entitlements["chat"]
+    assert isinstance(entitlement, MeteredEntitlement)
+    assert [limit.level for limit in entitlement.limits] == ["user", "key", "app", "zone"]
 
 
 def test_a_window_alone_is_the_limit() -> None:
@@ -467,3 +478,24 @@ def test_levels_in_another_order_are_a_change() -> None:
 
 def test_an_empty_catalogue_has_none_of_it() -> None:
     assert dump_catalog(Catalog()) == {"meters": {}, "features": {}, "plans": {}}
+
+
+# --- the pages --------------------------------------------------------------------------------
+
+CONCEPTS = Path(__file__).parents[2] / "docs" / "concepts"
+
+
+def examples(page: str) -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", (CONCEPTS / page).read_text(), re.DOTALL)
+
+
+def test_the_example_of_the_page_is_a_catalogue() -> None:
+    catalog = parse_catalog(read_document(examples("catalog.md")[0].encode(), "yaml"))
+    assert list(catalog.plans["pro"].grants) == ["monthly", "welcome"]
+    assert parse_catalog(dump_catalog(catalog)) == catalog
+
+
+@pytest.mark.parametrize("example", examples("entitlements.md"))
+def test_the_entitlements_of_the_page_can_be_applied(example: str) -> None:
+    for document in read_document(example.encode(), "yaml").values():
+        chat(document)

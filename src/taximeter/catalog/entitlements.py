@@ -46,7 +46,11 @@ _T = TypeVar("_T", Limit, Rate)
 
 
 def parse_entitlement(
-    feature: Feature, meter: Meter | None, document: object, plan: Fields
+    feature: Feature,
+    meter: Meter | None,
+    document: object,
+    plan: Fields,
+    levels: Iterable[str] = (),
 ) -> Entitlement | None:
     """
     Read what a plan grants of one feature.
@@ -54,6 +58,7 @@ def parse_entitlement(
     Args:
         meter: That of a metered feature; None if its definition could not be read.
         plan: The plan's `entitlements`, where problems are noted.
+        levels: Declared scopes, outermost first: limits come in their order.
 
     Returns:
         None, with a problem noted, if it does not fit the feature.
@@ -62,7 +67,8 @@ def parse_entitlement(
         case FeatureType.METERED:
             if document == UNLIMITED:
                 return MeteredEntitlement(feature.key)
-            return _parse_metered(feature.key, meter, plan.inside(feature.key, document))
+            fields = plan.inside(feature.key, document)
+            return _parse_metered(feature.key, meter, fields, tuple(levels))
         case FeatureType.BOOLEAN:
             if isinstance(document, bool):
                 return BooleanEntitlement(feature.key, document)
@@ -90,12 +96,14 @@ def dump_entitlement(entitlement: Entitlement) -> Any:
 # --- metered ----------------------------------------------------------------------------------
 
 
-def _parse_metered(key: str, meter: Meter | None, fields: Fields) -> MeteredEntitlement:
+def _parse_metered(
+    key: str, meter: Meter | None, fields: Fields, levels: tuple[str, ...]
+) -> MeteredEntitlement:
     fields.only((*LIMIT_MEMBERS, "windows", "per", "rate", "credit", "cost"))
     main = read_limit(fields, CUSTOMER)
     limits = [] if main is None else [main]
     limits += _windows(fields, "windows", CUSTOMER)
-    limits += _per_level(fields)
+    limits += _per_level(fields, levels)
     rates = _rates(fields)
     credit = _credit(fields)
     cost = None
@@ -126,13 +134,14 @@ def _windows(fields: Fields, name: str, level: str) -> list[Limit]:
     return found
 
 
-def _per_level(fields: Fields) -> list[Limit]:
+def _per_level(fields: Fields, levels: tuple[str, ...]) -> list[Limit]:
     value = fields.members.get("per")
     if value is None:
         return []
     inner = fields.inside("per", value)
     found = []
-    for level in sorted(inner.members):
+    declared = [level for level in levels if level in inner.members]
+    for level in (*declared, *sorted(inner.members.keys() - set(declared))):
         if _is_level(inner, level, level):
             found += _windows(inner, level, level)
     return found
