@@ -323,10 +323,11 @@ def test_an_estimate_is_billed_only_by_consent() -> None:
             "plans": {"pro": {"currency": "USD", "prices": prices}},
         }
 
-    assert problems(document()) == [
+    (problem,) = problems(document())
+    assert problem == (
         "plans.pro.prices.people.meter: 'people' is an estimate (precision: sketch); bill it only "
         "with allow_estimate: true"
-    ]
+    )
     assert problems(document(allow_estimate="yes")) == [
         "plans.pro.prices.people.allow_estimate: must be true or false"
     ]

@@ -138,7 +138,7 @@ def test_what_makes_no_price_is_refused_by_its_path(document: dict[str, Any], pa
 
 
 def test_an_unknown_member_is_answered_with_those_there_are() -> None:
-    with pytest.raises(Rejected, match=r"there are filter, free, group_by, .*unit"):
+    with pytest.raises(Rejected, match=r"there are allow_estimate, filter, free, group_by, .*unit"):
         parse_price("p", PER_UNIT | {"unit_price": 1})
 
 
