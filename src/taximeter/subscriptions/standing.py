@@ -34,8 +34,9 @@ class Status(StrEnum):
 
 
 def status_at(subscription: Subscription, at: int) -> Status:
-    """A paused trial is paused."""
-    if subscription.end is not None and at >= subscription.end:
+    """A paused trial is paused; what was cancelled before it began has ended."""
+    end = subscription.end
+    if end is not None and (at >= end or end <= subscription.start):
         return Status.ENDED
     if at < subscription.start:
         return Status.SCHEDULED
