@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full lint bench lock clean
+.PHONY: help demo serve example test test-full lint bench lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ demo: $(VENV)/.installed ## A living sample company; ARGS=--once prints a month 
 
 serve: $(VENV)/.installed ## One node on ./taximeter-data, no key needed from this machine
 	@$(BIN)/taximeter serve --dev $(ARGS)
+
+example: dev ## The streaming chat on http://127.0.0.1:8000; wants `make serve` beside it
+	@PYTHONPATH=sdk/src $(BIN)/python examples/streaming_chat/app.py $(ARGS)
 
 test: dev ## Every test, in parallel
 	@tools/chromium.sh
