@@ -220,6 +220,11 @@ def test_carried_units_expire_after_their_periods_and_never_exceed_the_maximum()
     assert carried_pico(Limit(100), [0]) == 0
 
 
+def test_what_exceeds_the_maximum_is_lost_from_the_oldest() -> None:
+    limit = Limit(1, rollover=Rollover(10, 2))
+    assert carried_pico(limit, [0, 0, 0], [10, 1, 1]) == 2
+
+
 def test_an_upgrade_adds_nothing_to_what_an_earlier_period_left() -> None:
     after_upgrade = Limit(1000, rollover=Rollover())
     assert carried_pico(after_upgrade, [60], [100]) == 40
