@@ -193,7 +193,8 @@ class Purse:
         """Plain JSON-able values; equal purses give equal dumps."""
         gauges = self.dormant | {key: gauge.dump() for key, gauge in self.gauges.items()}
         document = {
-            "wallets": {credit: w.dump() for credit, w in sorted(self.wallets.items())},
+            # One that was only asked about is no different from none.
+            "wallets": {c: w.dump() for c, w in sorted(self.wallets.items()) if _is_used(w)},
             "holds": list(self.holds.values()),
             "top_ups": dict(sorted(self.top_ups.items())),
             "topped_up": dict(sorted(self.topped_up.items())),
@@ -220,3 +221,7 @@ class Purse:
         self.overage = {c: int(pico) for c, pico in dumped.get("overage", {}).items()}
         self.plan_grants = dict(dumped.get("plan_grants", {}))
         self.dormant = {tuple(key): one for key, one in dumped.get("gauges", [])}
+
+
+def _is_used(wallet: Wallet) -> bool:
+    return bool(wallet.ordinal or wallet.lots())
