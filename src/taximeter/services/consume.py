@@ -64,7 +64,7 @@ def balances(tenant: Tenant, weighed: Weighed, ask: Ask, now: int) -> dict[str, 
         wallet = tenant.live.gate.purse(weighed.account.customer).wallet(funds.credit)
         return {
             "balance_after": format_quantity(wallet.balance_pico),
-            "available_after": format_quantity(wallet.available_pico(ask.feature)),
+            "available_after": format_quantity(wallet.available_pico(None)),
         }
     after = weigh(tenant, Ask(ask.customer, ask.feature, 0, ask.scope), now)
     left = after.decision.remaining_pico if isinstance(after, Weighed) else None
