@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import multiprocessing
 import shutil
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ CATALOG: dict[str, Any] = {
 }
 BATCH = 1000
 PATIENCE_S = 30.0
+WARM_UP_S = 3.0
 
 
 class Receiver:
@@ -63,29 +67,17 @@ class Receiver:
             writer.close()
 
 
-class Load(threading.Thread):
-    """Batches of watched customers that cross nothing, at a steady rate."""
-
-    def __init__(self, url: str, events_s: int) -> None:
-        super().__init__(daemon=True)
-        self._url, self._pause_s = url, BATCH / events_s
-        self.ended = threading.Event()
-        self.sent = 0
-
-    def run(self) -> None:
-        due = time.perf_counter()
-        while not self.ended.is_set():
-            base = self.sent
-            lines = (
-                json.dumps(
-                    {"id": f"l{base + n}", "type": "t", "subject": f"w{n}", "data": {"n": 0}}
-                )
-                for n in range(BATCH)
-            )
-            post(self._url, "\n".join(lines).encode(), "application/x-ndjson")
-            self.sent += BATCH
-            due += self._pause_s
-            self.ended.wait(max(0.0, due - time.perf_counter()))
+def load(url: str, events_s: int, ended: Event, sent: Synchronized[int]) -> None:
+    """Batches of watched customers that cross nothing, at a steady rate; in its own process."""
+    pause_s, due, number = BATCH / events_s, time.perf_counter(), 0
+    line = '{"id":"l%d","type":"t","subject":"w%d","data":{"n":0}}'
+    while not ended.is_set():
+        body = "\n".join([line % (number + n, n) for n in range(BATCH)]).encode()
+        post(url, body, "application/x-ndjson")
+        number += BATCH
+        sent.value = number
+        due += pause_s
+        ended.wait(max(0.0, due - time.perf_counter()))
 
 
 def post(url: str, body: bytes, kind: str = "application/json") -> None:
@@ -120,6 +112,16 @@ def measure(url: str, receiver: Receiver, customers: list[str]) -> list[float]:
     return found
 
 
+def from_noticing(url: str) -> float:
+    """The bound, in ms, below which half of the node's own times from noticing to telling lie."""
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        lines = [line.decode() for line in answer if line.startswith(b"taximeter_notice_seconds")]
+    counts = [line.split() for line in lines if "_bucket" in line]
+    half = float(counts[-1][1]) / 2
+    bound = next(name for name, count in counts if float(count) >= half)
+    return 1000 * float(bound.partition('le="')[2].partition('"')[0])
+
+
 def quantile(values: list[float], q: float) -> float:
     return sorted(values)[min(len(values) - 1, int(q * len(values)))]
 
@@ -139,18 +141,23 @@ def main() -> int:
         set_up(server, receiver, crossing + watched)
         host, port = server.address
         url = f"http://{host}:{port}/v1/events"
-        load = Load(url, options.load) if options.load else None
-        if load is not None:
-            load.start()
+        context = multiprocessing.get_context("spawn")
+        ended, sent = context.Event(), context.Value("q", 0)
+        beside = context.Process(target=load, args=(url, options.load, ended, sent), daemon=True)
+        if options.load:
+            beside.start()
+            time.sleep(WARM_UP_S)
         seconds = measure(url, receiver, crossing)
-        if load is not None:
-            load.ended.set()
+        ended.set()
+        inside = from_noticing(f"http://{host}:{port}/metrics")
     finally:
         server.stop()
         shutil.rmtree(work, ignore_errors=True)
     p50, p99 = (1000 * quantile(seconds, q) for q in (0.5, 0.99))
-    beside = f", {load.sent} events beside" if load is not None else ""
-    print(f"{len(seconds)} crossings{beside}: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    print(
+        f"{len(seconds)} crossings, {sent.value} events beside: p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+    )
+    print(f"of that, from noticing to the attempt: half within {inside:.1f} ms")
     print(f"goal p99 <= {GOAL_MS:.0f} ms: {'met' if p99 <= GOAL_MS else 'MISSED'}")
     return 0 if p99 <= GOAL_MS else 1
 

@@ -146,13 +146,16 @@ def _standings(alert: Alert, readings: Readings, now: int) -> Iterator[_Standing
 
 
 def _upwards(alert: Alert, name: str, reading: Reading) -> Iterator[_Standing]:
+    # In a window, only what is past can be new; this is asked for at every event.
+    window_start = None if reading.rolling else reading.window_start
+    used_pico, limit_pico = reading.used_pico, reading.limit_pico
     for threshold in alert.thresholds:
-        line_pico = threshold.line_pico(reading.limit_pico)
+        line_pico = threshold.line_pico(limit_pico)
         if line_pico is not None:
             # Nothing used is not "all of nothing" used.
-            is_past = reading.used_pico >= line_pico and reading.used_pico > 0
-            window_start = None if reading.rolling else reading.window_start
-            yield _Standing(name, threshold.text, is_past, line_pico, window_start)
+            is_past = used_pico >= line_pico and used_pico > 0
+            if is_past or window_start is None:
+                yield _Standing(name, threshold.text, is_past, line_pico, window_start)
 
 
 # --- what is told -------------------------------------------------------------------------------

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SLICE_S = 0.002
-PAUSE_S = 0.004
+SLICE_S = 0.001
+PAUSE_S = 0.002
 SWEEP_EVERY_S = 30.0
 LOOK_AROUND_EVERY_S = 1.0
 CLOCK_JUMP_US = 5_000_000
