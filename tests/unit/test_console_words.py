@@ -10,10 +10,10 @@ from taximeter.adapters.console.happenings import happening
 from taximeter.adapters.console.pulse import p99
 from taximeter.adapters.console.reference import kind_of, operations
 from taximeter.adapters.console.rendering import customer_path, day, digits, last_day, short
-from taximeter.adapters.console.rows import gauge
-from taximeter.catalog.features import Enforcement, Limit, MeteredEntitlement
+from taximeter.adapters.console.rows import Gauge, gauge
+from taximeter.catalog.features import Cost, Enforcement, Limit, MeteredEntitlement, Reset
 from taximeter.entitlements.decide import decide
-from taximeter.entitlements.readings import Reading
+from taximeter.entitlements.readings import Funds, Reading
 from taximeter.events.envelope import Event
 from taximeter.quantities import E12
 from taximeter.services.feed import Seen
@@ -77,6 +77,33 @@ def test_a_gauge_names_how_near_the_limit_is(
     shown = gauge("chat", entitlement, decide("chat", (reading,), 0))
     assert (shown.state, shown.percent, shown.used) == (state, percent, str(used))
     assert shown.permille is None or 0 <= shown.permille <= 1000
+
+
+def test_a_gauge_shows_the_window_that_is_about_to_close() -> None:
+    limits = (Limit(1000 * E12), Limit(100 * E12, Reset.WEEK))
+    entitlement = MeteredEntitlement("chat", limits)
+
+    def shown(week: int) -> Gauge:
+        readings = (
+            Reading(1000 * E12, 500 * E12),
+            Reading(100 * E12, week * E12, key="week"),
+            Reading(5 * E12, 5 * E12, key="user:day", level="user"),
+        )
+        return gauge("chat", entitlement, decide("chat", readings, 0))
+
+    assert (shown(79).feature, shown(79).percent) == ("chat", "50%")
+    assert (shown(80).feature, shown(80).percent, shown(80).state) == ("chat (week)", "80%", "near")
+    assert shown(100).state == "full"
+
+
+def test_a_limit_beyond_which_credit_pays_is_passed_and_not_full() -> None:
+    entitlement = MeteredEntitlement("chat", (Limit(100 * E12),), credit="usd", cost=Cost(1))
+    funds = Funds("usd", Cost(1), E12)
+    shown = [
+        gauge("chat", entitlement, decide("chat", (Reading(100 * E12, n * E12),), 0, funds)).state
+        for n in (100, 101)
+    ]
+    assert shown == ["near", "over"]
 
 
 def test_the_99th_percentile_is_the_bound_that_so_many_stay_below() -> None:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import msgspec
 
-from taximeter.catalog.features import Enforcement, MeteredEntitlement
+from taximeter.catalog.features import CUSTOMER, Enforcement, MeteredEntitlement
 from taximeter.entitlements.decide import Decision
+from taximeter.entitlements.readings import Kind, Reading
 from taximeter.errors import NotFound
 from taximeter.instants import format_instant
 from taximeter.money import exponent, format_minor
@@ -23,7 +24,7 @@ _MAX_EXPONENT = 4  # of any currency; makes fares of different currencies compar
 
 class Gauge(msgspec.Struct, frozen=True):
     """
-    Usage of one metered feature in the running period.
+    Usage of one metered feature in its running window.
 
     Attributes:
         used, limit: Plain decimal text; no limit is None.
@@ -112,18 +113,36 @@ def gauges(core: Core, tenant: Tenant, key: str) -> tuple[Gauge, ...]:
 
 
 def gauge(feature: str, entitlement: MeteredEntitlement, decision: Decision) -> Gauge:
+    """Where a feature stands: its main limit, or another window of the customer that is fuller
+    and near its end, because that is the one to be reached."""
+    main = entitlement.main
+    name, enforcement = feature, Enforcement.HARD if main is None else main.enforcement
     used_pico, limit_pico = decision.used_pico or 0, decision.limit_pico
-    permille = None if limit_pico is None else _share(used_pico, limit_pico)
     resets_at = decision.resets_at
+    permille = None if limit_pico is None else _share(used_pico, limit_pico)
+    for one in decision.limits:
+        share = _own_share(one)
+        if share is not None and share >= NEAR_PERMILLE and share > (permille or 0):
+            name, enforcement, permille = f"{feature} ({one.key})", one.enforcement, share
+            used_pico, limit_pico, resets_at = one.used_pico, one.limit_pico, one.resets_at
+    # Beyond what is included credit pays: the limit is passed, not closed.
+    is_closed = enforcement is Enforcement.HARD and (entitlement.credit is None or name != feature)
     return Gauge(
-        feature=feature,
+        feature=name,
         used=format_quantity(used_pico),
         limit=None if limit_pico is None else format_quantity(limit_pico),
         permille=None if permille is None else min(1000, permille),
         percent="" if permille is None else f"{permille // 10}%",
-        state=_state(entitlement, used_pico, limit_pico, permille),
+        state=_state(is_closed, used_pico, limit_pico, permille),
         resets_at=None if resets_at is None else format_instant(resets_at),
     )
+
+
+def _own_share(reading: Reading) -> int | None:
+    """Of a window of the customer as a whole."""
+    if reading.kind is not Kind.LIMIT or reading.level != CUSTOMER or reading.limit_pico is None:
+        return None
+    return _share(reading.used_pico, reading.limit_pico)
 
 
 def _share(used_pico: int, limit_pico: int) -> int:
@@ -131,13 +150,10 @@ def _share(used_pico: int, limit_pico: int) -> int:
     return used_pico * 1000 // limit_pico if limit_pico else 1000
 
 
-def _state(
-    entitlement: MeteredEntitlement, used_pico: int, limit_pico: int | None, permille: int | None
-) -> str:
+def _state(is_closed: bool, used_pico: int, limit_pico: int | None, permille: int | None) -> str:
     if limit_pico is None or permille is None:
         return "open"
-    main = entitlement.main
-    if main is not None and main.enforcement is Enforcement.HARD and used_pico >= limit_pico:
+    if is_closed and used_pico >= limit_pico:
         return "full"
     if used_pico > limit_pico:
         return "over"
