@@ -24,6 +24,7 @@ from taximeter.gate.effects import (
     Effect,
     Extend,
     Issue,
+    Keyed,
     LeaveSeat,
     Refund,
     Release,
@@ -41,6 +42,8 @@ from taximeter.instants import DAY
 from taximeter.ledger.transaction import Transaction
 
 MAX_RESOLVED: Final = 200_000
+MAX_KEYED: Final = 10_000
+"""Answers are remembered by key elsewhere; this bridges what a crash leaves out."""
 PLAN_GRANT: Final = "plan_grant"
 """In the metadata of a grant that comes with a plan: what of the plan grants it."""
 
@@ -78,6 +81,7 @@ class GateState:
         holders: Open hold -> its customer.
         resolved: The newest holds that ended.
         grants: Every grant ever given, by id; `voided` has those that were ended early.
+        keyed: Idempotency key -> request and seq of the newest commands that came with one.
         booked: Ledger transactions since somebody last took them.
     """
 
@@ -87,6 +91,7 @@ class GateState:
         self.resolved: OrderedDict[str, Resolution] = OrderedDict()
         self.grants: dict[str, Issued] = {}
         self.voided: set[str] = set()
+        self.keyed: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self.booked: list[Booked] = []
         self._due: list[tuple[int, str]] = []
 
@@ -155,10 +160,17 @@ class GateState:
                 self._book(purse, effect.credit, seq, booked)
             case Transfer():
                 self._transfer(purse, effect, at, seq)
+            case Keyed():
+                self._remember(effect, seq)
             case _:
                 self._configure(purse, effect, at)
         self._top_up(purse, at, seq)
         self._schedule(purse)
+
+    def _remember(self, keyed: Keyed, seq: int) -> None:
+        self.keyed[keyed.key] = keyed.request, seq
+        if len(self.keyed) > MAX_KEYED:
+            self.keyed.popitem(last=False)
 
     def _configure(self, purse: Purse, effect: Effect, at: int) -> None:
         match effect:
@@ -406,6 +418,8 @@ class GateState:
         out = purse.wallet(transfer.credit)
         booked, moved = out.transfer_out(transfer.id, transfer.amount_pico, at, cause)
         self._book(purse, transfer.credit, seq, booked)
+        for grant in moved:
+            self.grants[grant.id] = Issued(transfer.to, grant)
         into = target.wallet(transfer.credit)
         self._book(target, transfer.credit, seq, into.transfer_in(moved, at, cause))
         self._schedule(target)
@@ -445,6 +459,7 @@ class GateState:
             "resolved": msgspec.to_builtins(list(self.resolved.items())),
             "grants": msgspec.to_builtins(dict(sorted(self.grants.items()))),
             "voided": sorted(self.voided),
+            "keyed": [[key, *command] for key, command in self.keyed.items()],
         }
 
     def load(self, dumped: dict[str, Any]) -> None:
@@ -463,6 +478,9 @@ class GateState:
         self.resolved = OrderedDict(resolved)
         self.grants = msgspec.convert(dumped.get("grants", {}), dict[str, Issued])
         self.voided = set(dumped.get("voided", ()))
+        self.keyed = OrderedDict(
+            (key, (request, seq)) for key, request, seq in dumped.get("keyed", ())
+        )
 
 
 def _free_seats(purse: Purse, at: int) -> None:

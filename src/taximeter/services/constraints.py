@@ -89,7 +89,7 @@ class Constraints:
             wallet = None if purse is None else purse.wallets.get(credit)
             if wallet is not None:
                 available_pico += wallet.available_pico(self._allowance.feature)
-        return Funds(credit, cost, max(0, available_pico), self._cost_case(entitlement))
+        return Funds(credit, cost, available_pico, self._cost_case(entitlement))
 
     def rate_fields(self) -> list[RateFields]:
         """The rates, as fields of an HTTP answer."""

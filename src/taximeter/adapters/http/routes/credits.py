@@ -134,10 +134,10 @@ class CreditRoutes:
             name: value for name, value in msgspec.structs.asdict(body).items() if value is not None
         }
         document.setdefault("kind", kind)
-        tenant = self._around.tenant(request)
-        result = credits.grant(
+        tenant, commands = self._around.tenant(request), self._around.commands_of(request)
+        result = commands.under_key(tenant) or credits.grant(
             self._core,
-            self._around.commands,
+            commands,
             tenant,
             request.params["key"],
             document,
@@ -152,10 +152,11 @@ class CreditRoutes:
 
     async def void(self, request: Request) -> Response:
         body = request.json(shapes.ReasonBody) if request.body else shapes.ReasonBody()
-        result = credits.void(
+        tenant, commands = self._around.tenant(request), self._around.commands_of(request)
+        result = commands.under_key(tenant) or credits.void(
             self._core,
-            self._around.commands,
-            self._around.tenant(request),
+            commands,
+            tenant,
             request.params["id"],
             body.reason,
             self._core.clock.now(),
@@ -164,10 +165,11 @@ class CreditRoutes:
 
     async def refund(self, request: Request) -> Response:
         body = request.json(shapes.RefundBody)
-        result = credits.refund(
+        tenant, commands = self._around.tenant(request), self._around.commands_of(request)
+        result = commands.under_key(tenant) or credits.refund(
             self._core,
-            self._around.commands,
-            self._around.tenant(request),
+            commands,
+            tenant,
             request.params["id"],
             body.id,
             credits.positive(body.amount, "amount"),
@@ -178,10 +180,11 @@ class CreditRoutes:
 
     async def transfer(self, request: Request) -> Response:
         body = request.json(shapes.TransferBody)
-        result = credits.transfer(
+        tenant, commands = self._around.tenant(request), self._around.commands_of(request)
+        result = commands.under_key(tenant) or credits.transfer(
             self._core,
-            self._around.commands,
-            self._around.tenant(request),
+            commands,
+            tenant,
             request.params["key"],
             body.to,
             body.credit,
@@ -249,6 +252,7 @@ class CreditRoutes:
         chosen = list(credits.credits_of(purse, query.credit))
         if query.at is not None:
             at = parse_instant(query.at)
+            await self._core.upto()
             items = [await self._balance_at(tenant.name, customer, one, at) for one in chosen]
         else:
             items = [credits.balance_json(tenant, customer, one) for one in chosen]
@@ -274,6 +278,7 @@ class CreditRoutes:
         require_customer(tenant, customer)
         prepare(self._around.commands, tenant, customer, self._core.clock.now())
         limit = limit_of(query.limit)
+        await self._core.upto()
         found = await self._around.ledger.transactions(
             tenant.name,
             customer,
@@ -288,6 +293,7 @@ class CreditRoutes:
 
     async def trial_balance(self, request: Request) -> Response:
         tenant = self._around.tenant(request)
+        await self._core.upto()
         sums = await self._around.ledger.sums(tenant.name)
         items = [
             {
