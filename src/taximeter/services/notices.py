@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from taximeter.errors import TaximeterError
+from taximeter.errors import Refused, Rejected, TaximeterError
 from taximeter.instants import DAY
 from taximeter.notices.crossings import Change
 from taximeter.notices.delivery import Channel, Delivery
@@ -42,6 +43,7 @@ TRY_AGAIN_S = 1.0
 LAST_WORDS_S = 2.0
 DELIVERIES_KEPT = 30 * DAY
 FORGET_EVERY_S = 3600.0
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class _Draft(msgspec.Struct, frozen=True):
@@ -235,3 +237,16 @@ def publish(
     """
     if core.notices is not None:
         core.notices.publish(tenant.name, type, customer, data, key)
+
+
+def require_mail(notices: NoticeService, email: tuple[str, ...]) -> None:
+    if email and not notices.sends_mail:
+        raise Refused(
+            "mail_not_configured",
+            "email: this server sends no mail; start it with TAXIMETER_SMTP_URL.",
+        )
+
+
+def check_id(text: str, code: str) -> None:
+    if not _ID.fullmatch(text):
+        raise Rejected(code, "id: 1 to 64 letters, digits, - _ and . with a letter or digit first.")

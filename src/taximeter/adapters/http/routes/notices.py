@@ -7,156 +7,47 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
-
 from taximeter.adapters.http.messages import Request, Response, StreamResponse, json_response
 from taximeter.adapters.http.routes import shapes
+from taximeter.adapters.http.routes.notice_shapes import (
+    AlertAnswer,
+    AlertList,
+    DeliveryAnswer,
+    DeliveryList,
+    DeliveryParameters,
+    NoticeList,
+    NoticeParameters,
+    OneNotice,
+    RotateBody,
+    StreamParameters,
+    WebhookAnswer,
+    WebhookBody,
+    WebhookList,
+    alert_json,
+    delivery_json,
+    notice_json,
+    webhook_json,
+)
 from taximeter.adapters.http.routes.paging import limit_of, listed, page
 from taximeter.adapters.http.routes.surroundings import Surroundings, cancel
 from taximeter.adapters.http.routing import Route
 from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.errors import NotFound
-from taximeter.notices.delivery import Channel, Delivery, DeliveryStatus, Receiver
+from taximeter.notices.delivery import Channel, Delivery, Receiver
 from taximeter.notices.notice import Notice
 from taximeter.services.core import require_customer
 from taximeter.services.notices import NoticeService
-from taximeter.services.notices_config import (
+from taximeter.services.notices_alerts import delete_alert, put_alert
+from taximeter.services.notices_resend import resend, send_test
+from taximeter.services.notices_webhooks import (
     WebhookWish,
-    alert_json,
-    delete_alert,
     delete_webhook,
-    delivery_json,
-    notice_json,
-    put_alert,
     put_webhook,
-    resend,
     rotate_secret,
-    send_test,
-    webhook_json,
 )
 
 MAX_MISSED = 1000
 """Notices a stream begins with, for a reader that was away."""
-
-
-# --- shapes -------------------------------------------------------------------------------------
-
-
-class AlertAnswer(msgspec.Struct):
-    """An alert: `on` and the members that belong to it."""
-
-    id: str
-    on: str
-    created_at: str
-    customer: str | None = None
-    feature: str | None = None
-    credit: str | None = None
-    budget: str | None = None
-    thresholds: tuple[str, ...] = ()
-    within: str | None = None
-    email: tuple[str, ...] = ()
-
-
-class AlertList(msgspec.Struct):
-    items: list[AlertAnswer]
-    next: str | None
-
-
-class WebhookBody(shapes.Strict):
-    url: str
-    types: tuple[str, ...] = ("*",)
-    description: str = ""
-    email: tuple[str, ...] = ()
-    enabled: bool = True
-    secret: str | None = None
-
-
-class WebhookAnswer(msgspec.Struct):
-    """`secret` is there when it was made by this request, and never again."""
-
-    id: str
-    url: str
-    types: list[str]
-    description: str
-    email: list[str]
-    status: str
-    disabled_at: str | None
-    disabled_reason: str | None
-    failing_since: str | None
-    previous_secret_until: str | None
-    created_at: str
-    secret: str | None = None
-
-
-class WebhookList(msgspec.Struct):
-    items: list[WebhookAnswer]
-    next: str | None
-
-
-class RotateBody(shapes.Strict):
-    overlap: str | None = None
-    secret: str | None = None
-
-
-class AttemptAnswer(msgspec.Struct):
-    at: str
-    duration_ms: int
-    status: int | None
-    error: str | None
-    response: str
-
-
-class DeliveryAnswer(msgspec.Struct):
-    id: str
-    notice: str
-    type: str
-    channel: str
-    target: str
-    status: str
-    created_at: str
-    next_attempt_at: str | None
-    resolved_at: str | None
-    attempts: list[AttemptAnswer]
-
-
-class DeliveryList(msgspec.Struct):
-    items: list[DeliveryAnswer]
-    next: str | None
-
-
-class NoticeAnswer(msgspec.Struct):
-    id: str
-    type: str
-    timestamp: str
-    customer: str | None
-    data: dict[str, Any]
-
-
-class OneNotice(NoticeAnswer):
-    deliveries: list[DeliveryAnswer]
-
-
-class NoticeList(msgspec.Struct):
-    items: list[NoticeAnswer]
-    next: str | None
-
-
-class NoticeParameters(msgspec.Struct, forbid_unknown_fields=True):
-    customer: str | None = None
-    type: str | None = None
-    limit: int = 100
-    cursor: str | None = None
-
-
-class DeliveryParameters(msgspec.Struct, forbid_unknown_fields=True):
-    status: DeliveryStatus | None = None
-    limit: int = 100
-    cursor: str | None = None
-
-
-class StreamParameters(msgspec.Struct, forbid_unknown_fields=True):
-    customer: str | None = None
-
 
 _TAG = ("notices",)
 _MISSING = ("not_found",)
@@ -378,20 +269,20 @@ class NoticeRoutes:
             self._around.actor(request),
             allow_private=self._around.settings.webhook_allow_private,
         )
-        answer = webhook_json(webhook, self._core.clock)
+        answer = webhook_json(webhook, self._core.clock.now())
         return json_response(answer if secret is None else {**answer, "secret": secret})
 
     def list_webhooks(self, request: Request) -> Response:
         query = request.query_as(shapes.PageParameters)
         known = self._notices.board.webhooks(self._around.tenant(request).name)
         found, following = page(sorted(known), str, query.cursor, query.limit)
-        items = [webhook_json(known[key], self._core.clock) for key in found]
+        items = [webhook_json(known[key], self._core.clock.now()) for key in found]
         return json_response(listed(items, following))
 
     def get_webhook(self, request: Request) -> Response:
         tenant = self._around.tenant(request)
         webhook = self._notices.board.webhook(tenant.name, request.params["id"])
-        return json_response(webhook_json(webhook, self._core.clock))
+        return json_response(webhook_json(webhook, self._core.clock.now()))
 
     async def delete_webhook(self, request: Request) -> Response:
         tenant, actor = self._around.tenant(request), self._around.actor(request)
@@ -409,7 +300,7 @@ class NoticeRoutes:
             body.secret,
             self._around.actor(request),
         )
-        return json_response({**webhook_json(webhook, self._core.clock), "secret": secret})
+        return json_response({**webhook_json(webhook, self._core.clock.now()), "secret": secret})
 
     # --- deliveries -------------------------------------------------------------------------
 
