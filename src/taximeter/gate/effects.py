@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from taximeter.catalog.features import Rate
 from taximeter.credits.grant import Grant
 from taximeter.gate.budget import Budget
 from taximeter.gate.topup import TopUp
@@ -151,19 +152,71 @@ class LeaveSeat(_Effect, frozen=True, tag="leave_seat"):
 
 
 class Block(_Effect, frozen=True, tag="block"):
-    """A feature, or with "" everything, may not be used until it is unblocked."""
+    """A feature, or with "" everything, may not be used until `until`; None: until unblocked."""
 
     feature: str
     by: str
     reason: str = ""
+    until: int | None = None
+
+
+class Throttle(_Effect, frozen=True, tag="throttle"):
+    """A feature, or with "" each feature for itself, may not be used faster; as of `Block`."""
+
+    feature: str
+    by: str
+    rate: Rate
+    reason: str = ""
+    until: int | None = None
 
 
 class Unblock(_Effect, frozen=True, tag="unblock"):
+    """What `by` has blocked or throttled is free again; with "" whoever did it."""
+
     feature: str
+    by: str = ""
+
+
+class Fire(_Effect, frozen=True, tag="fire"):
+    """
+    A rule fired on a usage event.
+
+    Attributes:
+        version: Of the catalogue the rule is in.
+        seq: Of the event, and `event` its id, `at` its time.
+        value: Of the level the rule looks at; "" for the customer.
+        observed_pico: What its window held; None for a rule without one.
+        dry: Nothing is done.
+        resting: Until when it does not fire again for the customer and value.
+        imposed: What holds from this entry on. The rest is done afterwards.
+    """
+
+    rule: str
+    version: int
+    seq: int
+    event: str
+    at: int
+    resting: int
+    value: str = ""
+    observed_pico: int | None = None
+    dry: bool = False
+    imposed: tuple[Block | Throttle, ...] = ()
 
 
 class Advance(_Effect, frozen=True, tag="advance"):
     """Time alone did something: an expiry, a recurrence, a lapse."""
+
+
+class Keyed(_Effect, frozen=True, tag="keyed"):
+    """
+    The command came under an `Idempotency-Key`: a retry after a crash finds it by that.
+
+    Attributes:
+        request: Fingerprint of the request, so that the key is not taken for another one's.
+    """
+
+    key: str
+    request: str
 
 
 Effect: TypeAlias = (
@@ -184,6 +237,7 @@ Effect: TypeAlias = (
     | Block
     | Unblock
     | Advance
+    | Keyed
 )
 
 encode_effects = msgspec.json.Encoder().encode

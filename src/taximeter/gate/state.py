@@ -23,6 +23,7 @@ from taximeter.gate.effects import (
     DropBudget,
     Effect,
     Extend,
+    Fire,
     Issue,
     Keyed,
     LeaveSeat,
@@ -33,11 +34,12 @@ from taximeter.gate.effects import (
     Settle,
     SetTopUp,
     TakeSeat,
+    Throttle,
     Transfer,
     Unblock,
     Void,
 )
-from taximeter.gate.purse import Blocked, Hold, Purse, Seat
+from taximeter.gate.purse import Blocked, Hold, Purse, Seat, Throttled
 from taximeter.instants import DAY
 from taximeter.ledger.transaction import Transaction
 
@@ -189,10 +191,17 @@ class GateState:
                 seats[holder] = Seat(since, until)
             case LeaveSeat(feature=feature, holder=holder):
                 purse.seats.get(feature, {}).pop(holder, None)
-            case Block(feature=feature, by=by, reason=reason):
-                purse.blocked[feature] = Blocked(by, reason, at)
-            case Unblock(feature=feature):
-                purse.blocked.pop(feature, None)
+            case Block(feature=feature, by=by, reason=reason, until=until):
+                blocked = Blocked(by, reason, at, until)
+                purse.blocked.setdefault(feature, {})[by] = blocked
+            case Throttle(feature=feature, by=by, reason=reason, until=until, rate=rate):
+                throttled = Throttled(by, reason, at, until, rate=rate)
+                purse.throttled.setdefault(feature, {})[by] = throttled
+            case Unblock(feature=feature, by=by):
+                purse.lift(feature, by)
+            case Fire(imposed=imposed):
+                for one in imposed:
+                    self._configure(purse, one, at)
             case Advance():
                 pass
 
@@ -206,6 +215,7 @@ class GateState:
             for credit, wallet in purse.wallets.items():
                 self._book(purse, credit, seq, wallet.advance(due_at))
             _free_seats(purse, due_at)
+            purse.lift_ended(due_at)
             due_at = purse.due_at
 
     def _schedule(self, purse: Purse) -> None:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import msgspec
 
-from taximeter.errors import Refused, TaximeterError
+from taximeter.errors import Refused, Rejected, TaximeterError
 from taximeter.events.decode import decode
 from taximeter.events.entry import KIND_COMMAND, KIND_CONSUME, Entry
 from taximeter.events.envelope import Event, Format, Verdict
 from taximeter.events.identity import identities
-from taximeter.gate.effects import Advance, Effect, encode_effects
+from taximeter.gate.effects import Advance, Effect, Keyed, encode_effects
 from taximeter.instants import SECOND
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
@@ -80,6 +81,31 @@ class Commands:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._answers = Answers()
+        self._key: str | None = None
+        self._request = ""
+
+    def under(self, key: str, request: str) -> Commands:
+        """The same, for one command that came with an `Idempotency-Key`."""
+        keyed = copy(self)
+        keyed._key, keyed._request = key, request
+        return keyed
+
+    def under_key(self, tenant: Tenant) -> Earlier | None:
+        """
+        The command that came under this key before, if its answer was lost in a crash: others are
+        answered before they get here (K17).
+
+        Raises:
+            Rejected: `idempotency_key_reused`: it was another request.
+        """
+        if self._key is None or self._key not in tenant.live.gate.keyed:
+            return None
+        request, seq = tenant.live.gate.keyed[self._key]
+        if request != self._request:
+            raise Rejected(
+                "idempotency_key_reused", "This Idempotency-Key was used for a different request."
+            )
+        return Earlier(seq)
 
     def earlier(self, tenant: Tenant, event: Event) -> tuple[Identity, Answered | Earlier | None]:
         """
@@ -128,6 +154,8 @@ class Commands:
             Rejected: `invalid_quantity`: the event has no value a meter can count; nothing changed.
         """
         core = self._core
+        if self._key is not None:
+            effects = [*effects, Keyed(event.subject, key=self._key, request=self._request)]
         seq, applied = core.sequencer.accept_one(
             tenant, event, identity, now, effects, is_usage=is_usage, is_paid=is_paid
         )

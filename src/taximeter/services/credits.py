@@ -48,6 +48,8 @@ def grant(
         Refused: `event_conflict`: the id was used for another grant.
     """
     require_customer(tenant, customer)
+    if (first := _given_before(commands, tenant, customer, document)) is not None:
+        return first
     asked = dict(document)
     reason = asked.pop("reason", None)
     given = parse_grant(
@@ -70,6 +72,16 @@ def grant(
         return grant_json(given, customer) | after(core, tenant, customer, given.credit, seq)
 
     return commands.record(tenant, event, identity, now, [Issue(customer, given)], answer)
+
+
+def _given_before(
+    commands: Commands, tenant: Tenant, customer: str, document: dict[str, Any]
+) -> Told | None:
+    """The first answer, also if the grant has expired since and could not be given now."""
+    asked = {name: value for name, value in document.items() if name != "reason"}
+    if not isinstance(asked.get("id"), str):
+        return None
+    return commands.earlier(tenant, command_event("grant", asked["id"], customer, asked))[1]
 
 
 def void(

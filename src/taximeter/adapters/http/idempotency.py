@@ -71,7 +71,7 @@ class Idempotency:
 
     async def _once(self, handler: Handler, request: Request) -> Response:
         key = _key_of(request)
-        digest = _digest(request)
+        digest = digest_of(request)
         place = (request.principal.namespace, key)
         if place in self._in_flight:
             raise Refused(
@@ -120,7 +120,7 @@ def _key_of(request: Request) -> str:
     return key
 
 
-def _digest(request: Request) -> bytes:
+def digest_of(request: Request) -> bytes:
     """What must be equal for two requests to be the same one."""
     head = b"%b %b\n" % (request.method.encode(), request.target)
     return hashlib.sha256(head + request.body).digest()

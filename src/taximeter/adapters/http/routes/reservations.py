@@ -137,8 +137,9 @@ class ReservationRoutes:
         wanted = Wanted(
             body.id or new_id(prefix), ask, ttl_us(body.ttl_s), body.allow_partial, lease
         )
+        commands = self._around.commands_of(request)
         prepare(self._around.commands, tenant, body.customer, now)
-        result = reserve(self._core, self._around.commands, tenant, wanted, now)
+        result = commands.under_key(tenant) or reserve(self._core, commands, tenant, wanted, now)
         if isinstance(result, Decision):
             self._around.decided(tenant, ask, result.allowed, result.reason.value)
             return refusal(self._around, result, request.request_id, now)
@@ -146,10 +147,10 @@ class ReservationRoutes:
 
     async def settle(self, request: Request) -> Response:
         body = request.json(shapes.SettleBody)
-        tenant = self._around.tenant(request)
-        result = settle(
+        tenant, commands = self._around.tenant(request), self._around.commands_of(request)
+        result = commands.under_key(tenant) or settle(
             self._core,
-            self._around.commands,
+            commands,
             tenant,
             request.params["id"],
             amount(body.amount),
@@ -161,8 +162,8 @@ class ReservationRoutes:
 
     async def release(self, request: Request) -> Response:
         tenant, now = self._around.tenant(request), self._core.clock.now()
-        commands = self._around.commands
-        result = release(self._core, commands, tenant, request.params["id"], now)
+        commands, hold_id = self._around.commands_of(request), request.params["id"]
+        result = commands.under_key(tenant) or release(self._core, commands, tenant, hold_id, now)
         return await told(self._around, result)
 
     async def extend(self, request: Request) -> Response:
@@ -170,9 +171,10 @@ class ReservationRoutes:
         tenant, now = self._around.tenant(request), self._core.clock.now()
         if body.ttl_s is None and not body.amount:
             raise Rejected("invalid_request", "Say ttl_s, amount, or both.")
-        result = extend(
+        commands = self._around.commands_of(request)
+        result = commands.under_key(tenant) or extend(
             self._core,
-            self._around.commands,
+            commands,
             tenant,
             request.params["id"],
             amount(body.amount),

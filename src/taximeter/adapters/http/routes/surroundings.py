@@ -8,6 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from taximeter.adapters.http.auth import Authenticator
+from taximeter.adapters.http.idempotency import digest_of
 from taximeter.adapters.http.messages import Request
 from taximeter.instants import parse_instant
 from taximeter.quantities import format_quantity
@@ -51,6 +52,13 @@ class Surroundings:
 
     def tenant(self, request: Request) -> Tenant:
         return self.core.tenant(request.principal.namespace)
+
+    def commands_of(self, request: Request) -> Commands:
+        """The way into the log for one request, which may have come under a key (K17)."""
+        key = request.header("idempotency-key")
+        if key is None:
+            return self.commands
+        return self.commands.under(key, digest_of(request).hex()[:16])
 
     def actor(self, request: Request) -> str:
         """Who is named in the audit trail."""
