@@ -235,10 +235,15 @@ Effect: TypeAlias = (
     | TakeSeat
     | LeaveSeat
     | Block
+    | Throttle
     | Unblock
+    | Fire
     | Advance
     | Keyed
 )
+
+Caused: TypeAlias = Burn | Fire
+"""What a counted usage event brings about by itself."""
 
 encode_effects = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(list[Effect])

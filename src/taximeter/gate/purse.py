@@ -4,11 +4,13 @@ What one customer has: credits, open holds, budgets, seats, and how much of each
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from taximeter.catalog.features import Rate
 from taximeter.credits.wallet import Wallet
 from taximeter.gate.budget import Budget
 from taximeter.gate.topup import TopUp
@@ -63,18 +65,42 @@ class Seat(msgspec.Struct, frozen=True):
     until: int | None = None
 
 
-class Blocked(msgspec.Struct, frozen=True):
-    """Who blocked a feature, when and why."""
+class Imposed(msgspec.Struct, frozen=True):
+    """
+    A block or a throttle: who imposed it, when and why.
+
+    Attributes:
+        until: It ends by itself then; None: somebody has to lift it.
+    """
 
     by: str
     reason: str
     since: int
+    until: int | None = None
+
+    def holds_at(self, at: int) -> bool:
+        return self.until is None or at < self.until
+
+
+T = TypeVar("T", bound=Imposed)
+
+
+class Blocked(Imposed, frozen=True):
+    """May not be used."""
+
+
+class Throttled(Imposed, frozen=True, kw_only=True):
+    """May not be used faster than this."""
+
+    rate: Rate
 
 
 class Purse:
     """
     Attributes:
-        blocked: Features that may not be used, "" for all of them.
+        blocked: Features that may not be used, "" for all of them -> who blocked them: one who
+            lifts his own leaves those of others.
+        throttled: Features that may not be used faster than some rate; as of `blocked`.
         overage: By credit: what usage would have cost beyond all credit.
         plan_grants: What of a plan grants credit -> the grant that runs for it.
         wallets: By credit.
@@ -99,6 +125,7 @@ class Purse:
         "plan_grants",
         "reserved",
         "seats",
+        "throttled",
         "top_ups",
         "topped_up",
         "wallets",
@@ -112,7 +139,8 @@ class Purse:
         self.topped_up: dict[str, list[int]] = {}
         self.budgets: dict[str, Budget] = {}
         self.seats: dict[str, dict[str, Seat]] = {}
-        self.blocked: dict[str, Blocked] = {}
+        self.blocked: dict[str, dict[str, Blocked]] = {}
+        self.throttled: dict[str, dict[str, Throttled]] = {}
         self.plan_grants: dict[str, str] = {}
         self.overage: dict[str, int] = {}
         self.gauges: dict[Key, Any] = {}
@@ -176,11 +204,50 @@ class Purse:
                 for seat in holders.values()
                 if seat.until is not None
             ]
+        if self.blocked or self.throttled:
+            dues += [one.until for one in self._imposed() if one.until is not None]
         return min(dues, default=None)
 
     def _is_current(self, expires_at: int, hold_id: str) -> bool:
         hold = self.holds.get(hold_id)
         return hold is not None and hold.expires_at == expires_at
+
+    def block_of(self, feature: str, at: int) -> Blocked | None:
+        """What blocks a feature at an instant; of several, the one that ends last."""
+        holding = [
+            one
+            for name in (feature, "")
+            for one in self.blocked.get(name, {}).values()
+            if one.holds_at(at)
+        ]
+        return max(holding, key=_end, default=None)
+
+    def throttles_of(self, feature: str, at: int) -> list[Throttled]:
+        """What throttles a feature at an instant."""
+        return [
+            one
+            for name in (feature, "")
+            for one in self.throttled.get(name, {}).values()
+            if one.holds_at(at)
+        ]
+
+    def lift(self, feature: str, by: str) -> None:
+        """End what somebody imposed on a feature; with "" whoever did."""
+        self.blocked = _kept(self.blocked, lambda f, one: f != feature or one.by != (by or one.by))
+        self.throttled = _kept(
+            self.throttled, lambda f, one: f != feature or one.by != (by or one.by)
+        )
+
+    def lift_ended(self, at: int) -> None:
+        """End what is over by itself."""
+        self.blocked = _kept(self.blocked, lambda _, one: one.holds_at(at))
+        self.throttled = _kept(self.throttled, lambda _, one: one.holds_at(at))
+
+    def _imposed(self) -> Iterator[Imposed]:
+        for blocked in self.blocked.values():
+            yield from blocked.values()
+        for throttled in self.throttled.values():
+            yield from throttled.values()
 
     def lapsed(self, at: int) -> list[Hold]:
         """Open holds whose time is over, earliest first."""
@@ -200,7 +267,8 @@ class Purse:
             "topped_up": dict(sorted(self.topped_up.items())),
             "budgets": dict(sorted(self.budgets.items())),
             "seats": {f: dict(sorted(held.items())) for f, held in sorted(self.seats.items())},
-            "blocked": dict(sorted(self.blocked.items())),
+            "blocked": {f: dict(sorted(by.items())) for f, by in sorted(self.blocked.items())},
+            "throttled": {f: dict(sorted(by.items())) for f, by in sorted(self.throttled.items())},
             "overage": {c: str(pico) for c, pico in sorted(self.overage.items())},
             "plan_grants": dict(sorted(self.plan_grants.items())),
             "gauges": [[list(key), one] for key, one in sorted(gauges.items())],
@@ -217,7 +285,9 @@ class Purse:
         self.topped_up = msgspec.convert(dumped.get("topped_up", {}), dict[str, list[int]])
         self.budgets = msgspec.convert(dumped.get("budgets", {}), dict[str, Budget])
         self.seats = msgspec.convert(dumped.get("seats", {}), dict[str, dict[str, Seat]])
-        self.blocked = msgspec.convert(dumped.get("blocked", {}), dict[str, Blocked])
+        self.blocked = msgspec.convert(dumped.get("blocked", {}), dict[str, dict[str, Blocked]])
+        throttled = dumped.get("throttled", {})
+        self.throttled = msgspec.convert(throttled, dict[str, dict[str, Throttled]])
         self.overage = {c: int(pico) for c, pico in dumped.get("overage", {}).items()}
         self.plan_grants = dict(dumped.get("plan_grants", {}))
         self.dormant = {tuple(key): one for key, one in dumped.get("gauges", [])}
@@ -225,3 +295,19 @@ class Purse:
 
 def _is_used(wallet: Wallet) -> bool:
     return bool(wallet.ordinal or wallet.lots())
+
+
+def _end(imposed: Imposed) -> tuple[bool, int]:
+    """Orders by when it ends."""
+    return (imposed.until is None, imposed.until or 0)
+
+
+def _kept(
+    imposed: dict[str, dict[str, T]], keep: Callable[[str, T], bool]
+) -> dict[str, dict[str, T]]:
+    """Without those that are not to be kept, and without features nothing is left of."""
+    kept = {
+        feature: {by: one for by, one in ones.items() if keep(feature, one)}
+        for feature, ones in imposed.items()
+    }
+    return {feature: ones for feature, ones in kept.items() if ones}

@@ -215,7 +215,8 @@ class GateState:
             for credit, wallet in purse.wallets.items():
                 self._book(purse, credit, seq, wallet.advance(due_at))
             _free_seats(purse, due_at)
-            purse.lift_ended(due_at)
+            if purse.blocked or purse.throttled:
+                purse.lift_ended(due_at)
             due_at = purse.due_at
 
     def _schedule(self, purse: Purse) -> None:
