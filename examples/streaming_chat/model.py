@@ -13,9 +13,9 @@ grows, applies the tariff that is in force, and prints a receipt nobody argues w
 "{prompt}". Each word of this answer is one token; before a word is shown it is claimed from a
 reservation, so the credit above can never go below nothing. When the reservation runs low, the next
 block is reserved in the background, and the words keep coming without a pause. When there is no
-more credit to reserve, the answer stops in the middle of a sentence, and exactly what you have read is
-what you pay for. Close this page while I am talking and the same happens: what was used is settled,
-and the rest of the reservation is free again.
+more credit to reserve, the answer stops in the middle of a sentence, and exactly what you have read
+is what you pay for. Close this page while I am talking and the same happens: what was used is
+settled, and the rest of the reservation is free again.
 """
 
 

@@ -14,6 +14,7 @@ from decimal import Decimal
 
 import pytest
 from tests.sdk.fake import Fake, lost, status
+from tests.sdk.test_processes import finish, start
 from tests.sdk.test_track import adds_up, until
 
 from taximeter_sdk import AsyncTaximeter, OverLimit, Taximeter
@@ -185,6 +186,30 @@ def test_a_refill_whose_answer_got_lost_never_lets_more_through_than_is_set_asid
         assert allowed <= 15
         assert meter.flush(20)
     assert fake.used == allowed * 10
+
+
+def test_a_lease_comes_back_after_an_outage_longer_than_its_time(fake: Fake) -> None:
+    with Taximeter(fake.url, timeout=0.2) as meter:
+        lease = meter.lease("acme", "chat", 100)
+        fake.away = True
+        lease.expires_at = 0.0
+        lease.refill()
+        assert not meter._slices
+        assert meter.check("acme", "chat").decided_by == "fail_closed"
+        fake.away = False
+        until(lambda: meter.check("acme", "chat").decided_by == "lease", 10)
+        lease.close()
+        assert meter.check("acme", "chat").decided_by == "server"
+        assert fake.open_leases() == 100  # the first one, until its time is over
+
+
+def test_leases_are_given_back_when_the_process_just_ends(fake: Fake) -> None:
+    program = """
+meter = Taximeter()
+meter.lease("acme", "chat", 100)
+"""
+    finish(start(program, fake.url))
+    assert fake.open_leases() == 0
 
 
 def test_a_lease_the_server_has_forgotten_is_replaced(fake: Fake) -> None:

@@ -58,6 +58,15 @@ def test_what_is_tracked_at_the_very_end_is_delivered(scene: Scene) -> None:
     assert scene.used() == "7"
 
 
+def test_the_end_delivers_what_a_spool_holds_too(scene: Scene, tmp_path: Path) -> None:
+    program = (
+        "Taximeter(spool=os.environ['SPOOL'], linger=60).track('acme', 'llm.request', tokens=7)"
+    )
+    finish(start(program, scene.server.url, scene.key, SPOOL=str(tmp_path)))
+    assert scene.used() == "7"
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_end_with_the_server_away_does_not_take_long() -> None:
     program = "Taximeter(exit_timeout=0.3).track('acme', 'llm.request', tokens=7)"
     started = time.monotonic()

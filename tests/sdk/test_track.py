@@ -36,7 +36,7 @@ def test_what_is_tracked_arrives_with_its_identity_and_time(fake: Fake) -> None:
     at = datetime(2026, 11, 20, 10, 0, 0, 123456, UTC)
     with Taximeter(fake.url, source="api") as meter:
         given = meter.track("acme", "llm.request", id="r1", at=at, model="opus", tokens=5)
-        made = meter.track("acme", "llm.request", data={"class": "x"})
+        made = meter.track("acme", "llm.request", data={"class": "x"}, amount=2)
     assert given == "r1"
     assert fake.events["api", "r1"] == {
         "id": "r1",
@@ -46,7 +46,7 @@ def test_what_is_tracked_arrives_with_its_identity_and_time(fake: Fake) -> None:
         "time": "2026-11-20T10:00:00.123456Z",
         "data": {"model": "opus", "tokens": 5},
     }
-    assert fake.events["api", made]["data"] == {"class": "x"}
+    assert fake.events["api", made]["data"] == {"class": "x", "amount": 2}
     assert fake.events["api", made]["time"].endswith("Z")
 
 
@@ -272,6 +272,7 @@ def test_nothing_is_taken_after_close_and_that_is_counted(fake: Fake) -> None:
         (lambda m: m.track("acme", "t", feature="chat"), "not both"),
         (lambda m: m.track("acme", "t", at=datetime(2026, 1, 1)), "offset"),  # noqa: DTZ001
         (lambda m: m.track("acme", "t", at="now"), "offset"),
+        (lambda m: m.track("acme", "t", scope={"user": "u7"}), "scope"),
         (lambda m: m.track("acme", "t", x=object()), "JSON"),
         (lambda m: m.track("acme", "t", x=float("nan")), "JSON"),
         (lambda m: m.track("acme", feature="chat", amount=-1), "0"),

@@ -36,9 +36,6 @@ class AsyncHold:
     def __bool__(self) -> bool:
         return bool(self._hold)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._hold, name)
-
     def __repr__(self) -> str:
         return repr(self._hold)
 
@@ -111,7 +108,7 @@ class AsyncTaximeter(BaseMeter):
         self, customer: str, feature: str, amount: Amount = 1, *, scope: Scope = None
     ) -> Decision:
         """See `Taximeter.check`."""
-        if self._slices or self.options.lease:
+        if self._leases.active:
             lease = self._slice(customer, feature, scope)
             leased = None if lease is None else lease.check(amount)
             if leased is not None:
@@ -134,7 +131,7 @@ class AsyncTaximeter(BaseMeter):
     ) -> Decision:
         """See `Taximeter.consume`."""
         event_id = id or new_id()
-        if self._slices or self.options.lease:
+        if self._leases.active:
             leased = self._consume_leased(customer, feature, amount, event_id, data, scope)
             if leased is not None:
                 return leased
@@ -243,7 +240,7 @@ class AsyncTaximeter(BaseMeter):
             answer = await self._engine.ask_async(order.call())
         except Rejected as error:
             raise refusal(feature, error) from error
-        return self._engine.leases.taken(key, order, answer, asked_at)
+        return self._leases.taken(key, order, answer, asked_at, keep=True)
 
     def watch(self, customer: str) -> AsyncWatch:
         """Live updates: `async for update in meter.watch("acme"): ...`. See `Taximeter.watch`."""

@@ -4,9 +4,10 @@ What both meters share: tracking, lifetime, and the rules of deciding without a 
 
 from __future__ import annotations
 
-import logging
 import os
+import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -26,8 +27,6 @@ from taximeter_sdk.options import Options, lease_sizes, url_and_key
 from taximeter_sdk.outbox import EVENT, SETTLEMENT, USAGE, Overflow
 from taximeter_sdk.quantities import Amount, to_pico, to_text
 from taximeter_sdk.stats import Stats
-
-log = logging.getLogger("taximeter_sdk")
 
 T = TypeVar("T")
 At = datetime | Literal["receipt"] | None
@@ -88,12 +87,15 @@ class BaseMeter:
             exit_timeout=exit_timeout,
         )
         self._set_up()
+        if spool is not None:
+            self._engine.start()  # something may be left of a process before this one
         _meters.add(self)
 
     def _set_up(self) -> None:
         self._engine = Engine(self.options)
-        self._slices = self._engine.leases.open
-        self._answers: dict[tuple[str, str, str], Decision] = {}
+        self._leases = self._engine.leases
+        self._slices = self._leases.open
+        self._answers = _Answers()
 
     def _forked(self) -> None:
         """In the child of a fork."""
@@ -117,7 +119,7 @@ class BaseMeter:
         /,
         *,
         feature: str | None = None,
-        amount: Amount = 1,
+        amount: Amount | None = None,
         id: str | None = None,
         at: At = None,
         scope: Scope = None,
@@ -133,7 +135,7 @@ class BaseMeter:
         Args:
             customer: A customer's key, or one of its subjects.
             type: Of the event; or give a feature, and the event of its meter is made.
-            amount: Of the feature.
+            amount: Of the feature, 1 if absent; with a type, a value like any other.
             id: Fixed before the first try; what arrives twice counts once. Give one where the
                 operation itself may run twice (`stable_id`), and `at` with it: the same identity
                 with another time is a conflict, which counts once too but is reported.
@@ -155,12 +157,17 @@ class BaseMeter:
         if feature is not None:
             if type is not None:
                 raise TypeError("give an event type or a feature, not both")
-            self._put_usage(customer, feature, to_pico(amount), event_id, time, fields, scope)
+            pico = to_pico(1 if amount is None else amount)
+            self._put_usage(customer, feature, pico, event_id, time, fields, scope)
             return event_id
         if type is None:
             raise TypeError("give an event type or a feature")
         if not isinstance(type, str) or not type:
             raise ValueError("type must be a non-empty string")
+        if scope:
+            raise TypeError("a scope goes with a feature; an event has its own members for it")
+        if amount is not None:
+            fields["amount"] = amount
         source = self.options.source
         text = event_json(customer, type, fields, event_id=event_id, source=source, time=time)
         self._engine.put(EVENT, text)
@@ -200,7 +207,7 @@ class BaseMeter:
         key = (customer, feature) if not scope else _key(customer, feature, scope)
         found = self._slices.get(key)
         if found is None:
-            self._engine.leases.want(key, customer, feature, scope)
+            self._leases.want(key, customer, feature, scope)
         return found
 
     def _consume_leased(
@@ -212,7 +219,7 @@ class BaseMeter:
         data: Mapping[str, Any] | None,
         scope: Scope,
     ) -> Decision | None:
-        known = self._answers.get((customer, feature, event_id))
+        known = self._answers.get(customer, feature, event_id)
         if known is not None:
             return known
         lease = self._slice(customer, feature, scope)
@@ -230,9 +237,7 @@ class BaseMeter:
             source=CONSUME_SOURCE,
             lease=lease.id,
         )
-        if len(self._answers) >= MAX_ANSWERS:
-            self._answers.pop(next(iter(self._answers)), None)
-        self._answers[customer, feature, event_id] = decided
+        self._answers.put(customer, feature, event_id, decided)
         return decided
 
     # --- deciding without the server ----------------------------------------------------------
@@ -241,8 +246,6 @@ class BaseMeter:
         """By the feature's fail policy."""
         if self.options.strict:
             raise error
-        if isinstance(error, Rejected):
-            log.error("the gate could not be asked: %s", error)
         engine = self._engine
         engine.complain(error)
         opened = engine.fails_open(feature)
@@ -368,6 +371,23 @@ class BaseMeter:
         from taximeter_sdk.metering import metered
 
         return metered(self, feature, customer=customer, amount=amount, scope=scope)
+
+
+class _Answers:
+    """The latest leased consumes, so that the same id gets the same answer."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[tuple[str, str, str], Decision] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, customer: str, feature: str, event_id: str) -> Decision | None:
+        return self._answers.get((customer, feature, event_id))
+
+    def put(self, customer: str, feature: str, event_id: str, decided: Decision) -> None:
+        with self._lock:
+            self._answers[customer, feature, event_id] = decided
+            if len(self._answers) > MAX_ANSWERS:
+                self._answers.popitem(last=False)
 
 
 def _instant(at: object) -> str:

@@ -57,7 +57,7 @@ class Taximeter(BaseMeter):
         answer the feature's fail policy decides, and `decision.decided_by` says so.
         """
         lease = None if scope else self._slices.get((customer, feature))
-        if lease is None and (self._slices or self.options.lease):
+        if lease is None and self._leases.active:
             lease = self._slice(customer, feature, scope)
         leased = None if lease is None else lease.check(amount)
         if leased is not None:
@@ -86,7 +86,7 @@ class Taximeter(BaseMeter):
                 usage cannot be consumed.
         """
         event_id = id or new_id()
-        if self._slices or self.options.lease:
+        if self._leases.active:
             leased = self._consume_leased(customer, feature, amount, event_id, data, scope)
             if leased is not None:
                 return leased
@@ -210,7 +210,7 @@ class Taximeter(BaseMeter):
             answer = self._engine.ask(order.call())
         except Rejected as error:
             raise refusal(feature, error) from error
-        return self._engine.leases.taken(key, order, answer, asked_at)
+        return self._leases.taken(key, order, answer, asked_at, keep=True)
 
     def watch(self, customer: str, *, on_update: Callable[[Update], object] | None = None) -> Watch:
         """

@@ -80,20 +80,23 @@ class Engine:
         self.keeper.each_tick(self._tick)
         self._closed = False
         self._ends_with_process = False
-        if spool is not None:
-            self.delivery.start()  # something may be left of a process before this one
+        self._complained: set[str] = set()
 
     # --- usage --------------------------------------------------------------------------------
 
     def put(self, kind: bytes, text: bytes) -> bool:
         kept = self.outbox.put(kind, text)
-        if self.delivery.start():
-            self._end_with_process()
+        self.start()
         return kept
 
+    def start(self) -> None:
+        """Deliver from now on, and what is left when the process ends."""
+        self.delivery.start()
+        self._end_with_process()
+
     def _end_with_process(self) -> None:
-        """Deliver what is left when the process ends."""
-        if self._ends_with_process:
+        # Not before there is something to do, since here a child of multiprocessing is itself.
+        if self._ends_with_process or self._closed:
             return
         self._ends_with_process = True
         atexit.register(self._at_exit)
@@ -113,6 +116,7 @@ class Engine:
         """Raises `Unavailable` at once while the server is known to be away."""
         if not self._learn_at:
             self.keeper.start()  # learns fail policies while there is somebody to learn from
+            self._end_with_process()
         if self.breaker.is_open(clock.elapsed()):
             raise Unavailable("unreachable", "the server did not answer a moment ago")
 
@@ -176,7 +180,11 @@ class Engine:
         return fail == "open"
 
     def complain(self, error: Exception) -> None:
+        """Note what went wrong; log a refusal of the server the first time."""
         self.outbox.stats.last_error = str(error)
+        if isinstance(error, Rejected) and error.code not in self._complained:
+            self._complained.add(error.code)
+            log.error("the server refuses: %s", error)
 
     # --- holds --------------------------------------------------------------------------------
 
@@ -220,7 +228,8 @@ class Engine:
             return True
         self._closed = True
         delivered = self.outbox.is_empty() or self.flush(timeout_s)
-        self.leases.close()
+        # After its usage, or not at all: what is on its way must find its lease open.
+        self.leases.close(give_back=delivered)
         self.keeper.stop(self.options.timeout)
         self.delivery.stop(min(timeout_s, 1.0))
         self.outbox.close()

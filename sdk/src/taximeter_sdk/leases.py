@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from taximeter_sdk import clock
@@ -196,13 +197,18 @@ class Lease:
             self._leases.drop(self)
 
     def close(self) -> None:
-        """Give back what is left. Its usage should have been delivered before."""
+        """
+        Give back what is left, here and of whatever slice has taken this one's place. Its usage
+        should have been delivered before (`flush`): what arrives later counts as plain usage.
+        """
+        self._leases.end(self.key)
+
+    def shut(self) -> bool:
+        """Decide no more. False if it was shut before."""
         with self._lock:
-            if self.closed:
-                return
-            self.closed = True
+            was_open, self.closed = not self.closed, True
             self._left_pico = 0
-        self._leases.give_back(self)
+        return was_open
 
 
 class Order:
@@ -245,6 +251,10 @@ class Leases:
     """
     The open slices of this process.
 
+    Attributes:
+        open: Those that decide now.
+        active: Whether there may ever be one; else nobody need look.
+
     Args:
         sizes: Feature -> size: leases of these are taken by themselves, after first use.
         ask: Makes a call from a thread.
@@ -264,35 +274,62 @@ class Leases:
         self._sizes, self._ttl_s = sizes, ttl_s
         self._catalogue = catalogue
         self._by_id: dict[str, Lease] = {}
+        self._kept: dict[Key, Order] = {}
         self._opening: dict[Key, float] = {}
         self._closed = False
+        self.active = bool(sizes)
         keeper.each_tick(self.tick)
 
     def want(self, key: Key, customer: str, feature: str, scope: Mapping[str, str] | None) -> None:
-        """A feature that is leased was asked for and there is no slice: take one soon."""
-        size_pico = self._sizes.get(feature)
+        """A feature that may be leased was asked for and there is no slice: take one soon."""
         now = clock.elapsed()
-        if size_pico is None or self._closed or self._opening.get(key, 0.0) > now:
+        if self._closed or self._opening.get(key, 0.0) > now:
             return
-        self._opening[key] = now + RETRY_S
-        order = Order(customer, feature, size_pico, self._ttl_s, scope)
-        self.keeper.submit(lambda: self._open_quietly(key, order))
+        order = self._order(key, customer, feature, scope)
+        if order is not None:
+            self._opening[key] = now + RETRY_S
+            self.keeper.submit(partial(self._open_quietly, key, order))
+
+    def _order(
+        self, key: Key, customer: str, feature: str, scope: Mapping[str, str] | None
+    ) -> Order | None:
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept.again()
+        size_pico = self._sizes.get(feature)
+        if size_pico is None:
+            return None
+        return Order(customer, feature, size_pico, self._ttl_s, scope)
 
     def _open_quietly(self, key: Key, order: Order) -> None:
         if key in self.open or self._closed:
             return
+        asked_at = clock.elapsed()
         try:
-            self.take(key, order)
+            answer = self.ask(order.call())
         except TaximeterError as error:
             self.complain(error)
+        else:
+            self.taken(key, order, answer, asked_at)
 
-    def take(self, key: Key, order: Order) -> Lease:
-        """Ask for a slice and decide on it from now on. Raises `TaximeterError`."""
-        asked_at = clock.elapsed()
-        return self.taken(key, order, self.ask(order.call()), asked_at)
+    def taken(
+        self,
+        key: Key,
+        order: Order,
+        answer: Mapping[str, Any],
+        asked_at: float,
+        *,
+        keep: bool = False,
+    ) -> Lease:
+        """
+        Decide on the slice in the server's answer from now on.
 
-    def taken(self, key: Key, order: Order, answer: Mapping[str, Any], asked_at: float) -> Lease:
-        """The slice in the server's answer."""
+        Args:
+            keep: Take another in its place whenever it ends, until it is closed.
+        """
+        self.active = True
+        if keep:
+            self._kept[key] = order
         lease = Lease(self, key, order)
         lease.opened(answer, asked_at)
         self._catalogue.learn_fail(order.feature, answer)
@@ -307,14 +344,22 @@ class Leases:
         self._open_quietly(lease.key, lease.order.again())
 
     def drop(self, lease: Lease) -> None:
-        lease.closed = True
+        """It ends by itself."""
+        lease.shut()
         if self.open.get(lease.key) is lease:
             del self.open[lease.key]
         # Events of it may still be on their way; nobody reads its counts any more.
         self._by_id.pop(lease.id, None)
 
-    def give_back(self, lease: Lease) -> None:
-        self.drop(lease)
+    def end(self, key: Key) -> None:
+        """Lease this no more, and give back what is left."""
+        self._kept.pop(key, None)
+        lease = self.open.pop(key, None)
+        if lease is not None and lease.shut():
+            self._give_back(lease)
+
+    def _give_back(self, lease: Lease) -> None:
+        self._by_id.pop(lease.id, None)
         try:
             self.ask(Call.post(f"/v1/leases/{lease.id}/release", {}, key=f"release-{lease.id}"))
         except TaximeterError as error:
@@ -331,10 +376,14 @@ class Leases:
         for lease in list(self.open.values()):
             lease.tick(now)
 
-    def close(self) -> None:
+    def close(self, *, give_back: bool) -> None:
+        """The end of all; without giving back, the server ends them in their time."""
         self._closed = True
-        for lease in list(self.open.values()):
-            lease.close()
+        for key, lease in list(self.open.items()):
+            if give_back:
+                self.end(key)
+            else:
+                self.drop(lease)
 
 
 def _ttl_s(answer: Mapping[str, Any], asked_s: float) -> float:

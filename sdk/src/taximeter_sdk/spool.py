@@ -205,8 +205,10 @@ class Spool:
         if segment.pending:
             return
         if segment is self._current:
-            # Emptied instead of deleted: under light traffic that is one call instead of four.
-            os.ftruncate(segment.fd, 0)
+            # Emptied instead of deleted: under light traffic that is one call instead of four. If
+            # it fails, its items are sent once more some day, which is harmless.
+            with suppress(OSError):
+                os.ftruncate(segment.fd, 0)
             self._bytes -= segment.size
             segment.size = 0
         else:

@@ -5,8 +5,8 @@ Live updates: Server-Sent Events, again and again until closed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,8 @@ from taximeter_sdk.decision import Decision, from_answer
 from taximeter_sdk.encoding import from_json
 from taximeter_sdk.errors import Rejected, Unavailable
 from taximeter_sdk.transport import read, unreachable
+
+log = logging.getLogger("taximeter_sdk")
 
 # The server sends a heartbeat after 15 quiet seconds.
 _SILENCE: Final = httpx.Timeout(5.0, read=40.0)
@@ -100,18 +102,17 @@ class Watch:
             raise unreachable(error) from error
 
     def start(self, on_update: Callable[[Update], object]) -> None:
-        def follow() -> None:
-            while not self._closed.is_set():
-                try:
-                    for update in self:
-                        on_update(update)
-                except Rejected:
-                    raise
-                except Exception:
-                    import logging
+        """Follow in a thread of its own."""
 
-                    logging.getLogger("taximeter_sdk").exception("on_update failed")
-                    time.sleep(pause_s(1))
+        def follow() -> None:
+            try:
+                for update in self:
+                    try:
+                        on_update(update)
+                    except Exception:
+                        log.exception("on_update failed")
+            except Rejected as error:
+                log.error("nothing to watch: %s", error)
 
         threading.Thread(target=follow, name="taximeter-watch", daemon=True).start()
 
