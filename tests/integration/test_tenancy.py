@@ -174,7 +174,7 @@ def test_every_operation_asks_for_exactly_its_scope(server: Served, rich: Scene)
             continue
         harmless = method == "GET" and not path.endswith("/stream")
         target = filled(path, known if harmless else nobody)
-        if path == "/v1/events/stream":
+        if path in ("/v1/events/stream", "/v1/notices/stream"):
             target += "?customer=nobody"
         needs = scope_of(operation)
         for key in ("", "tm_wrong"):
