@@ -82,7 +82,9 @@ def test_looking_changes_nothing(reset: Reset, them: Uses, looks: list[int]) -> 
         looked.add(at, pico)
         if n < len(looks):
             looked.used_pico(looks[n])
+            looked.resets_at(looks[n])
     assert plain.dump() == looked.dump()
+    assert [plain.resets_at(at) for at in looks] == [looked.resets_at(at) for at in looks]
     assert [plain.used_pico(at) for at in looks] == [looked.used_pico(at) for at in looks]
 
 

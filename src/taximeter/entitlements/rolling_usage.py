@@ -18,6 +18,10 @@ MIN_BUCKET_US: Final = SECOND // 10
 AHEAD_US: Final = 300 * SECOND
 """How far ahead an event may be stamped (K16) without pushing out what still counts."""
 
+_NO_LOOK: Final = -1
+_NONE_YET: Final = 1 << 63
+"""After any bucket: the first use to come is the oldest."""
+
 
 class RollingUsage:
     """
@@ -31,6 +35,7 @@ class RollingUsage:
         "_first",
         "_floor",
         "_newest",
+        "_oldest",
         "_total",
         "_width",
         "_window",
@@ -43,8 +48,10 @@ class RollingUsage:
         self._total = sum(self._buckets.values())
         self._newest = max(self._buckets, default=-1)
         self._floor = self._floor_of(self._newest)
-        # What left the window of the last look: buckets before `_first`, together `_before`.
-        self._first = self._before = 0
+        # Of the last look: its first bucket, what the buckets before it hold together, and the
+        # oldest one from it on. Derived, so that the next look at the same bucket is quick.
+        self._first, self._before = _NO_LOOK, 0
+        self._oldest = _NO_LOOK
 
     def add(self, at: int, pico: int) -> None:
         index = at // self._width
@@ -54,6 +61,8 @@ class RollingUsage:
         self._total += pico
         if index < self._first:
             self._before += pico
+        elif index < self._oldest:
+            self._oldest = index
         if index > self._newest:
             self._newest = index
             self._drop_before(self._floor_of(index))
@@ -67,10 +76,14 @@ class RollingUsage:
     def resets_at(self, now: int, need_pico: int) -> int | None:
         """The first instant at which at least `need_pico` has left the window; None for never."""
         first, left = self._first_at(now), need_pico
+        if first != self._first:
+            self._look_from(first)
+        if self._buckets.get(self._oldest, 0) >= need_pico:
+            return self._leaves_at(self._oldest)
         for index in sorted(index for index in self._buckets if index >= first):
             left -= self._buckets[index]
             if left <= 0:
-                return (index + 1) * self._width + self._window - 1
+                return self._leaves_at(index)
         return None
 
     def merge(self, other: RollingUsage) -> None:
@@ -89,6 +102,10 @@ class RollingUsage:
         T + length."""
         return max(0, now - self._window + 1) // self._width
 
+    def _leaves_at(self, index: int) -> int:
+        """The first instant whose window has nothing of a bucket."""
+        return (index + 1) * self._width + self._window - 1
+
     def _floor_of(self, newest: int) -> int:
         """The first bucket that may still be asked for when the newest usage may be ahead."""
         return max(0, newest * self._width - AHEAD_US - self._window) // self._width
@@ -100,6 +117,7 @@ class RollingUsage:
         else:
             self._before = sum(pico for index, pico in self._buckets.items() if index < first)
         self._first = first
+        self._oldest = min((index for index in self._buckets if index >= first), default=_NONE_YET)
 
     def _drop_before(self, floor: int) -> None:
         if floor <= self._floor:
@@ -109,8 +127,6 @@ class RollingUsage:
         else:
             gone = [index for index in self._buckets if index < floor]
         for index in gone:
-            pico = self._buckets.pop(index)
-            self._total -= pico
-            if index < self._first:
-                self._before -= pico
+            self._total -= self._buckets.pop(index)
         self._floor = floor
+        self._first, self._before, self._oldest = _NO_LOOK, 0, _NO_LOOK
