@@ -113,7 +113,7 @@ async def subscribe(core: Core, tenant: Tenant, wish: Wish, actor: str) -> Subsc
         if not wish.additional:
             check_no_other(tenant, subscription)
         detail = {"plan": subscription.segments[0].plan, "customer": wish.customer}
-        await _store(core, tenant, subscription, now, actor, "subscription.create", detail)
+        await _store(core, tenant, subscription, now, actor, "create", detail)
         return subscription
 
 
@@ -190,8 +190,7 @@ async def revise(
         if value not in (None, "", {}) and name not in ("action", "at", "until")
     }
     detail = {"customer": after.customer, "effective_at": format_instant(at), **asked}
-    action = f"subscription.{wanted.action}"
-    await _store(core, tenant, after, core.clock.now(), actor, action, detail)
+    await _store(core, tenant, after, core.clock.now(), actor, wanted.action, detail)
     return after
 
 
@@ -276,11 +275,12 @@ async def _store(
     action: str,
     detail: dict[str, Any],
 ) -> None:
+    detail = {"action": action, **detail}
     await core.books.run(
         core.books.books.put_subscription,
         tenant.name,
         subscription,
-        audit(tenant, now, actor, action, subscription.id, **detail),
+        audit(tenant, now, actor, f"subscription.{action}", subscription.id, **detail),
     )
     priced_anew = tenant.put_subscription(subscription)
     # The clock may have gone on while the books were written.

@@ -24,6 +24,10 @@ _COMMANDS: Final = (
     ("demo", f"{_HERE}.node:demo", SERVER, "A living sample company to look at."),
     ("apply", f"{_HERE}.catalog:apply", CATALOG, "Show what a catalogue file changes, and do it."),
     ("diff", f"{_HERE}.catalog:diff", CATALOG, "Show what a catalogue file would change."),
+    (
+        "subscriptions", f"{_HERE}.subscriptions:app", CATALOG,
+        "What customers are subscribed to, and to change it.",
+    ),
     ("keys", f"{_HERE}.keys:app", CATALOG, "List, create and revoke API keys."),
     ("alerts", f"{_HERE}.notices:alerts", CATALOG, "What is watched, and where the lines are."),
     ("webhooks", f"{_HERE}.notices:webhooks", CATALOG, "Who is sent notices, and how it went."),
