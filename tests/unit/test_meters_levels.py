@@ -205,6 +205,17 @@ def test_what_is_kept_does_not_depend_on_the_order_of_arrival_or_merging(few: in
     assert load_levels(whole.dump()) == whole
 
 
+def test_a_thinned_state_answers_alike_whether_it_was_asked_before_or_not(few: int) -> None:
+    asked = Levels()
+    for n in range(50):
+        asked.put(A, (n * 10, str(n), n % 7))
+        asked.integral(Period(0, 1000), None)
+    assert asked.shift > 0
+    assert asked.integral(Period(0, 1000), None) == load_levels(asked.dump()).integral(
+        Period(0, 1000), None
+    )
+
+
 def test_every_series_keeps_its_newest_point(few: int) -> None:
     points = many(500, series=60)
     state = Levels()

@@ -31,7 +31,7 @@ from typing import Any, TypeAlias
 from taximeter.meters import percentile, sketch
 from taximeter.meters.definition import Aggregation, Meter, is_estimate
 from taximeter.meters.kinds import Mode
-from taximeter.meters.levels import Levels, integrals, load_levels, peaks
+from taximeter.meters.levels import Levels, load_levels
 from taximeter.meters.percentile import Histogram
 from taximeter.meters.rounding import half_up
 from taximeter.meters.running import Running, load_running
@@ -165,10 +165,9 @@ def _weighed(meter: Meter, state: Running | Levels, span: Period | None) -> int:
         end = state.newest if span is None else span.end
         return per_unit_of_time(meter, state.integral(0 if span is None else span.start, end))
     window = Period(0, state.last) if span is None else span
-    segments = state.segments(meter.timeout)
     if meter.aggregation is Aggregation.CONCURRENCY:
-        return peaks(segments, [window])[0] * E12
-    return per_unit_of_time(meter, integrals(segments, [window])[0])
+        return state.peak(window, meter.timeout) * E12
+    return per_unit_of_time(meter, state.integral(window, meter.timeout))
 
 
 def per_unit_of_time(meter: Meter, integral: int) -> int:

@@ -6,7 +6,7 @@ silent for as long as the meter allows. A gauge has one series for each subject 
 `series` path, with the level it reports; a session is a series that is 1 while it is open and 0
 from its end on.
 
-A levels keeps the points of one period and, for each series, the newest point before it: what the
+`Levels` keep the points of one period and, for each series, the newest point before it: what the
 period opens with. Points are kept and not only their sum because a late event may fall between any
 two. Of several points of a series at one instant the greatest counts, so arrival changes nothing.
 
@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from taximeter.meters.standing import Standing
 from taximeter.periods import Period
 
 MAX_POINTS: Final = 50_000
@@ -61,21 +62,29 @@ class Levels:
         size: How many points there are.
     """
 
-    __slots__ = ("opening", "points", "shift", "size")
+    __slots__ = ("_standing", "opening", "points", "shift", "size")
 
     def __init__(self) -> None:
         self.opening: dict[Series, Point] = {}
         self.points: dict[Series, dict[int, Point]] = {}
         self.shift = 0
         self.size = 0
+        self._standing: Standing | None = None
 
     def put(self, series: Series, point: Point) -> None:
         """Add a point of the period."""
-        self._keep(series, point)
+        standing = self._standing
+        held = self._keep(series, point)
+        if standing is not None and (held is None or point > held):
+            if point[0] >= standing.horizon and (held is None or not self.shift):
+                standing.put(series, point[0], point[2])
+            else:
+                self._standing = None
         if self.size > MAX_POINTS:
             self._thin()
 
-    def _keep(self, series: Series, point: Point) -> None:
+    def _keep(self, series: Series, point: Point) -> Point | None:
+        """Returns the point that was there before, greater or not."""
         known = self.points.get(series)
         if known is None:
             known = self.points[series] = {}
@@ -86,6 +95,7 @@ class Levels:
             known[step] = point
         elif point > held:
             known[step] = point
+        return held
 
     def _thin(self) -> None:
         """Coarsen time until there are few enough points, or one for each series."""
@@ -94,7 +104,7 @@ class Levels:
 
     def _coarsen(self, shift: int) -> None:
         points = self.points
-        self.points, self.shift, self.size = {}, shift, 0
+        self.points, self.shift, self.size, self._standing = {}, shift, 0, None
         for series, known in points.items():
             for point in known.values():
                 self._keep(series, point)
@@ -108,6 +118,7 @@ class Levels:
             timeout: How long a series may be silent, in microseconds; None for any time. A point
                 that has lapsed before `start` is not kept: it can change nothing any more.
         """
+        self._standing = None
         for series, point in earlier.newest():
             self._open_with(series, point, start, timeout)
 
@@ -140,6 +151,38 @@ class Levels:
                     result._keep(series, point)
         result._thin()
         return result
+
+    def integral(self, span: Period, timeout: int | None) -> int:
+        """Level x microseconds over a span that holds nothing before the period."""
+        standing = self._stand(span, timeout)
+        if standing is None:
+            return integrals(self.segments(timeout), [span])[0]
+        return standing.integral(span.end)
+
+    def peak(self, span: Period, timeout: int | None) -> int:
+        """The greatest sum of levels in such a span."""
+        standing = self._stand(span, timeout)
+        if standing is None:
+            return peaks(self.segments(timeout), [span])[0]
+        return standing.peak(span.end)
+
+    def _stand(self, span: Period, timeout: int | None) -> Standing | None:
+        """None if a point lies outside of the span: then it has to be cut, level by level."""
+        standing = self._standing
+        if standing is None or standing.start != span.start:
+            ordered = [
+                (point, series) for series, known in self.points.items() for point in known.values()
+            ]
+            ordered.sort()
+            if ordered and ordered[0][0][0] < span.start:
+                return None
+            standing = Standing(span.start, FOREVER if timeout is None else timeout)
+            for series, point in sorted(self.opening.items(), key=itemgetter(1)):
+                standing.put(series, point[0], point[2])
+            for point, series in ordered:
+                standing.put(series, point[0], point[2])
+            self._standing = standing
+        return standing if standing.horizon <= span.end else None
 
     @property
     def last(self) -> int:
