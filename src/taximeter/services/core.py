@@ -178,6 +178,6 @@ def require_customer(tenant: Tenant, key: str) -> None:
 
 
 def audit(
-    tenant: Tenant, at: int, actor: str, action: str, target: str, **detail: Any
+    tenant: Tenant, at: int, actor: str, action: str, target: str, /, **detail: Any
 ) -> AuditEntry:
     return AuditEntry(0, tenant.name, at, actor, action, target, detail)
