@@ -514,7 +514,7 @@ def test_every_revision_is_kept_with_who_changed_what_and_why(scene: Subscribed)
     first, second = scene.ask("GET", f"/v1/subscriptions/{scene.id}/revisions")["items"]
     assert [one["plan"] for one in first["segments"]] == ["basic"]
     assert [one["plan"] for one in second["segments"]] == ["basic", "pro"]
-    assert second["detail"]["reason"] == "asked by phone"
+    assert (second["detail"]["did"], second["detail"]["reason"]) == ("change", "asked by phone")
     assert second["actor"] == first["actor"] != ""
 
 

@@ -46,7 +46,7 @@ def test_a_list_says_what_each_is_on_and_what_comes_next(stub: Stub, capsys: Cap
 def test_show_has_what_is_scheduled_and_who_changed_what(stub: Stub, capsys: Capture) -> None:
     revision = {
         "revision": 2, "at": "2026-11-05T00:00:00Z", "actor": "key_1",
-        "detail": {"action": "change", "reason": "by phone"}, "segments": [], "end": None,
+        "detail": {"did": "change", "reason": "by phone"}, "segments": [], "end": None,
     }  # fmt: skip
     stub.routes["GET", "/v1/subscriptions/sub_1"] = Answer(body=ONE)
     stub.routes["GET", "/v1/subscriptions/sub_1/revisions"] = Answer(

@@ -275,7 +275,7 @@ async def _store(
     action: str,
     detail: dict[str, Any],
 ) -> None:
-    detail = {"action": action, **detail}
+    detail = {"did": action, **detail}
     await core.books.run(
         core.books.books.put_subscription,
         tenant.name,

@@ -75,7 +75,7 @@ def show(subscription: str, *, server: Server = HERE) -> int:
             detail = revision["detail"]
             console().print(
                 f"  revision {revision['revision']}  {plain_time(revision['at'])}  "
-                f"{revision['actor']}  {detail.get('action', '')}  {detail.get('reason', '')}",
+                f"{revision['actor']}  {detail.get('did', '')}  {detail.get('reason', '')}",
                 markup=False,
             )
     return 0
