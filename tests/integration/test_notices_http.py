@@ -98,6 +98,11 @@ def test_a_crossing_reaches_the_endpoint_signed(scene: Scene, inbox: Inbox) -> N
     assert (notice["id"], notice["customer"]) == (got.id, "acme")
 
 
+def test_a_threshold_may_be_a_fraction_written_as_a_number(scene: Scene) -> None:
+    scene.ask("PUT", "/v1/alerts/a", USAGE | {"thresholds": [0.1, "0.25", 1e2]})
+    assert scene.ask("GET", "/v1/alerts/a")["thresholds"] == ["0.1", "0.25", "100"]
+
+
 def test_consume_crosses_lines_too(scene: Scene, inbox: Inbox) -> None:
     hook(scene, inbox)
     scene.ask("PUT", "/v1/alerts/near", USAGE)
@@ -532,6 +537,18 @@ def test_a_reader_that_was_away_gets_what_it_missed(scene: Scene) -> None:
     first, *missed = told(scene, 3)
     follower = Follower(scene, "/v1/notices/stream", first["id"])
     eventually(lambda: len(follower.named("notice")) == 2)
+    assert [message for message, _ in follower.named("notice")] == [one["id"] for one in missed]
+
+
+def test_a_reader_that_was_away_for_long_gets_all_of_it(scene: Scene) -> None:
+    for number in range(15):
+        lines = [20 * number + line for line in range(1, 21)]
+        scene.ask("PUT", f"/v1/alerts/a{number}", USAGE | {"thresholds": lines})
+    scene.send(event("1", 300))
+    eventually(lambda: len(notices(scene, limit=1000)) == 300)
+    first, *missed = notices(scene, limit=1000)
+    follower = Follower(scene, "/v1/notices/stream", first["id"])
+    eventually(lambda: len(follower.named("notice")) == 299)
     assert [message for message, _ in follower.named("notice")] == [one["id"] for one in missed]
 
 

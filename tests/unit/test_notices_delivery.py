@@ -127,6 +127,7 @@ class Stage:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices_delivery, "TICK_S", 0.002)
     monkeypatch.setattr(notices_delivery, "TRY_BOOKS_AGAIN_S", 0.01)
+    monkeypatch.setattr(notices_delivery, "GRACE_S", 0.2)
 
 
 @asynccontextmanager
@@ -418,6 +419,24 @@ def test_a_sender_that_breaks_is_a_failed_attempt_like_any_other(tmp_path: Path)
             await quiet(dispatcher)
         found = await stage.read(delivery)
         assert (found.status, found.failures) == (DeliveryStatus.PENDING, 1)
+
+    play(tmp_path, scene)
+
+
+def test_stopping_lets_attempts_under_way_finish_and_begins_no_more(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        async def take_a_while() -> Sent:
+            await asyncio.sleep(0.05)
+            return OK
+
+        stage.script.answers["one"] = take_a_while
+        made = stage.store(*["one"] * 50)
+        async with running(stage) as dispatcher:
+            dispatcher.offer(made)
+            await until(lambda: stage.script.running == PER_RECEIVER)
+        assert len(stage.script.sent) == PER_RECEIVER
+        states = [(await stage.read(one)).status for one in made]
+        assert states.count(DeliveryStatus.DELIVERED) == PER_RECEIVER
 
     play(tmp_path, scene)
 

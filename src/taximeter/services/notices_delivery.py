@@ -41,6 +41,7 @@ BUSY_PAUSE = 5 * SECOND
 LONGEST_BUSY_PAUSE = 300 * SECOND
 TRY_BOOKS_AGAIN_S = 1.0
 LAST_RECORDS_S = 2.0
+GRACE_S = 2.0
 
 
 class _Lane:
@@ -92,6 +93,7 @@ class Dispatcher:
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
+        self._is_stopping = False
         self._noticed: dict[str, float] = {}
         self.attempts: dict[tuple[str, str], int] = {}
         self.first_seconds = Histogram()
@@ -106,11 +108,17 @@ class Dispatcher:
         self._loops = [asyncio.create_task(self._tick()), asyncio.create_task(self._record())]
 
     async def stop(self) -> None:
-        """Attempts under way are cut short; they are made again after the next start."""
-        running = [*self._tasks]
-        for task in [self._loops[0], *running] if self._loops else running:
+        """
+        Begin no more attempts, and wait a little for those under way. One that is cut short is
+        made again after the next start.
+        """
+        self._is_stopping = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GRACE_S)
+        running = [*self._tasks, *self._loops[:1]]
+        for task in running:
             task.cancel()
-        await asyncio.gather(*running, *self._loops[:1], return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         deadline = time.monotonic() + LAST_RECORDS_S
         while (self._outcomes or self._disablings) and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
@@ -218,6 +226,7 @@ class Dispatcher:
     def _pump(self, lane: _Lane) -> None:
         while (
             lane.queue
+            and not self._is_stopping
             and lane.running < PER_RECEIVER
             and self._running < MAX_RUNNING
             and lane.paused_until <= self._clock.now()

@@ -225,11 +225,11 @@ class Watch:
             readings = self._read(tenant, account, now)
         except TaximeterError:
             return
-        marks = self._marks.setdefault((namespace, customer), {})
+        marks = self._marks.get((namespace, customer), {})
         news: list[Change] = []
         for alert in alerts:
-            for change in changes(alert, customer, readings, now, marks):
-                marks[change.place] = change.mark
-                news.append(change)
+            news += changes(alert, customer, readings, now, marks)
         if news:
+            marks.update((change.place, change.mark) for change in news)
+            self._marks[namespace, customer] = marks
             self._found(namespace, customer, news, now)

@@ -115,7 +115,7 @@ def list_webhooks(*, server: Server = HERE) -> int:
     for one in items:
         reason = f" ({one['disabled_reason']})" if one["disabled_reason"] else ""
         state = f"[{_COLOURS[one['status']]}]{one['status']}{reason}[/]"
-        since = plain_time(one["failing_since"])
+        since = _second(one["failing_since"])
         table.add_row(one["id"], one["url"], " ".join(one["types"]), state, since)
     console().print(table)
     return OK
@@ -166,7 +166,7 @@ def rotate(webhook: str, *, overlap: str | None = None, server: Server = HERE) -
     """
     path = f"/v1/webhooks/{segment(webhook)}/rotate"
     answer = server.client().post(path, {} if overlap is None else {"overlap": overlap})
-    until = plain_time(answer["previous_secret_until"])
+    until = _second(answer["previous_secret_until"])
     return _show_secret(server, answer, f"The secret before signs until {until}.")
 
 
@@ -208,20 +208,21 @@ def deliveries(
     if server.json:
         print_json(answer)
         return OK
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("id", "type", "made", "state", "attempts", "last", "next attempt")
+    id_column = Column("id", no_wrap=True)
+    table = Table(id_column, "type", "made", "state", "attempts", "last", "next attempt")
     for one in answer["items"]:
         state = one["status"]
         coloured = f"[{_COLOURS[state]}]{state}[/]" if state in _COLOURS else state
         table.add_row(
             one["id"],
             one["type"],
-            plain_time(one["created_at"]),
+            _second(one["created_at"]),
             coloured,
             str(len(one["attempts"])),
             _last(one),
-            plain_time(one["next_attempt_at"]),
+            _second(one["next_attempt_at"]),
         )
     console().print(table)
     return OK
@@ -294,6 +295,10 @@ def _sent(server: Server, delivery: dict[str, Any]) -> int:
     else:
         console().print(f"{delivery['status']}: {_last(delivery)}")
     return OK if delivery["status"] == "delivered" else DIFFERENCE
+
+
+def _second(instant: str | None) -> str:
+    return plain_time(None if instant is None else f"{instant[:19]}Z")
 
 
 def _last(delivery: dict[str, Any]) -> str:

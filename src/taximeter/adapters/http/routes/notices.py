@@ -192,7 +192,7 @@ class NoticeRoutes:
         if customer is not None:
             require_customer(tenant, customer)
         last = request.header("last-event-id")
-        feed = Feed(on_close=lambda: cancel(task))
+        feed = Feed(max_events=2 * MAX_MISSED, on_close=lambda: cancel(task))
 
         async def forward() -> None:
             fresh: asyncio.Queue[Notice] = asyncio.Queue()
