@@ -31,9 +31,10 @@ ALLOWED: dict[str, set[str]] = {
     "invoices": VALUES | {"catalog", "rating"},
     "notices": VALUES | {"catalog"},
     "gate": VALUES | {"ledger", "credits", "catalog"},
+    "rules": VALUES | {"events", "meters", "catalog", "gate"},
     "subscriptions": VALUES | {"catalog", "customers"},
     "live": VALUES
-    | {"events", "meters", "credits", "catalog", "customers", "gate", "subscriptions"},
+    | {"events", "meters", "credits", "catalog", "customers", "gate", "rules", "subscriptions"},
     "settings": VALUES,
 }
 ALLOWED["ports"] = set(ALLOWED) | {"live"}

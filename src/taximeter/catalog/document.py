@@ -35,6 +35,7 @@ from taximeter.catalog.plans import (
     Plan as Plan,
 )
 from taximeter.catalog.prices import Flat, Price, UsagePrice, dump_price, parse_price
+from taximeter.catalog.rules import MAX_RULES, Known, Rule, dump_rule, read_rule
 from taximeter.catalog.scopes import dump_scopes, read_scopes
 from taximeter.errors import Rejected
 from taximeter.meters.definition import Meter, dump_meter, is_estimate, parse_meter
@@ -67,6 +68,7 @@ class Catalog(msgspec.Struct, frozen=True):
     scopes: dict[str, str] = {}
     credits: dict[str, CreditType] = {}
     addons: dict[str, Plan] = {}
+    rules: dict[str, Rule] = {}
 
 
 def parse_catalog(document: Mapping[str, Any]) -> Catalog:
@@ -93,6 +95,8 @@ def dump_catalog(catalog: Catalog) -> dict[str, Any]:
         document["credits"] = {k: dump_credit_type(one) for k, one in catalog.credits.items()}
     if catalog.addons:
         document["addons"] = {key: dump_plan(addon) for key, addon in catalog.addons.items()}
+    if catalog.rules:
+        document["rules"] = {key: dump_rule(rule) for key, rule in catalog.rules.items()}
     return document
 
 
@@ -150,7 +154,7 @@ class _Reader:
 
     def catalog(self, document: Mapping[str, Any]) -> Catalog:
         top = Fields(document, "", self.problems)
-        top.only(("meters", "features", "plans", "scopes", "credits", "addons"))
+        top.only(("meters", "features", "plans", "scopes", "credits", "addons", "rules"))
         self.scopes = read_scopes(top)
         credits = {
             key: read_credit_type(key, Fields(one, f"credits.{key}", self.problems))
@@ -167,9 +171,10 @@ class _Reader:
         }
         for key in addons.keys() & plans.keys():
             top.problem(f"addons.{key}", "there is a plan by this key, and names must be distinct")
+        rules = self._rules(top, plans)
         if self.problems:
             raise DocumentInvalid(self.problems)
-        return Catalog(self.meters, self.features, plans, self.scopes, credits, addons)
+        return Catalog(self.meters, self.features, plans, self.scopes, credits, addons, rules)
 
     def _read_meters(self, section: dict[str, Any]) -> None:
         self.declared_meters = frozenset(section)
@@ -192,6 +197,19 @@ class _Reader:
             self.features[key] = feature
             if feature.meter is not None:
                 self._check_meter(fields, feature.meter)
+
+    def _rules(self, top: Fields, plans: dict[str, Plan]) -> dict[str, Rule]:
+        section = _section(top, "rules")
+        if len(section) > MAX_RULES:
+            top.problem("rules", f"has {len(section)} members, at most {MAX_RULES} are allowed")
+        known = Known(self.declared_features, self.features, self.meters, plans)
+        fields = top.inside("rules", section)
+        rules: dict[str, Rule] = {}
+        for key, document in section.items():
+            rule = read_rule(key, fields.inside(key, document), known)
+            if rule is not None:
+                rules[key] = rule
+        return rules
 
     def plan(self, key: str, document: object, path: str) -> Plan:
         """Read a plan; problems are noted below `path`."""

@@ -149,6 +149,7 @@ class Rate(msgspec.Struct, frozen=True):
         limit_pico: Amount for each `per_us` microseconds.
         burst_pico: What a token bucket holds when full; the limit for a sliding window.
         level: As of a `Limit`.
+        imposed_by: The rule that imposes it on one customer; "" for a rate of a plan.
         key: As of a `Limit`: `rate:1m`, `user:rate:1m`. Derived.
     """
 
@@ -157,10 +158,12 @@ class Rate(msgspec.Struct, frozen=True):
     burst_pico: int
     kind: RateKind = RateKind.TOKEN_BUCKET
     level: str = CUSTOMER
+    imposed_by: str = ""
     key: str = ""
 
     def __post_init__(self) -> None:
         key = f"rate:{format_duration(self.per_us)}"
+        key = f"throttle:{self.imposed_by}:{key}" if self.imposed_by else key
         key = key if self.level == CUSTOMER else f"{self.level}:{key}"
         msgspec.structs.force_setattr(self, "key", key)
 

@@ -233,10 +233,12 @@ class Purse:
 
     def lift(self, feature: str, by: str) -> None:
         """End what somebody imposed on a feature; with "" whoever did."""
-        self.blocked = _kept(self.blocked, lambda f, one: f != feature or one.by != (by or one.by))
-        self.throttled = _kept(
-            self.throttled, lambda f, one: f != feature or one.by != (by or one.by)
-        )
+
+        def is_other(imposed_on: str, one: Imposed) -> bool:
+            return imposed_on != feature or (by not in ("", one.by))
+
+        self.blocked = _kept(self.blocked, is_other)
+        self.throttled = _kept(self.throttled, is_other)
 
     def lift_ended(self, at: int) -> None:
         """End what is over by itself."""

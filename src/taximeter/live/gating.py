@@ -20,6 +20,7 @@ from taximeter.gate.purse import Key, Purse
 from taximeter.meters.paths import read
 from taximeter.meters.values import dimension_value
 from taximeter.periods import Period
+from taximeter.rules.watcher import Watcher
 
 
 class Gauge(Protocol):
@@ -198,10 +199,12 @@ class Hooks(msgspec.Struct, frozen=True):
     Attributes:
         by_type: Event type -> hooks.
         until: They hold before this instant.
+        rules: Event type -> the rules that look at it.
     """
 
     by_type: dict[str, tuple[Hook, ...]]
     until: int
+    rules: dict[str, tuple[Watcher, ...]] = {}
 
 
 def _fill(

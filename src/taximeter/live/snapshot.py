@@ -15,6 +15,7 @@ from taximeter.customers import Customer
 from taximeter.live.account import EARLIER, Account
 from taximeter.live.state import LiveState, moved
 from taximeter.meters.cells import Layout
+from taximeter.rules.memory import Memory
 
 FORMAT = 2
 
@@ -30,13 +31,15 @@ class AccountSnapshot(msgspec.Struct, frozen=True):
 
 
 class StateSnapshot(msgspec.Struct, frozen=True):
-    """One namespace. `counters` names the slots of all cells; `gate` is `GateState.dump`."""
+    """One namespace. `counters` names the slots of all cells; `gate` is `GateState.dump`, and
+    `rules` has a `Memory.dump` for each customer that rules remember."""
 
     counters: list[str]
     accounts: dict[str, AccountSnapshot]
     unmatched: dict[str, int]
     counts: dict[str, int]
     gate: dict[str, Any] = {}
+    rules: dict[str, Any] = {}
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -84,7 +87,9 @@ def dump_state(
         for key, account in sorted(state.accounts.items())
     }
     unmatched = dict(sorted(state.unmatched.items()))
-    return StateSnapshot(order, dumped, unmatched, counts, state.gate.dump())
+    memories = {key: one.dump() for key, one in sorted(state.memories.items())}
+    remembered = {key: memory for key, memory in memories.items() if memory}
+    return StateSnapshot(order, dumped, unmatched, counts, state.gate.dump(), remembered)
 
 
 class Stale(msgspec.Struct):
@@ -111,6 +116,7 @@ def load_state(state: LiveState, customers: dict[str, Customer], snapshot: State
         What the snapshot does not hold as it is needed now.
     """
     state.gate.load(snapshot.gate)
+    state.memories = {key: Memory(dumped) for key, dumped in snapshot.rules.items()}
     held = set(snapshot.counters)
     missing = {key for key in state.layout.slots if key not in held}
     layout = Layout([c for c in state.layout.counters if c.key in held])

@@ -8,12 +8,22 @@ it, so answers are exact without locks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
+
+import msgspec
 
 from taximeter.customers import Customer
 from taximeter.events.envelope import Event
-from taximeter.gate.effects import Burn, DropBudget, Effect, Reserve, SetBudget
+from taximeter.gate.effects import (
+    Caused,
+    DropBudget,
+    Effect,
+    Fire,
+    Reserve,
+    SetBudget,
+    Throttle,
+)
 from taximeter.gate.state import GateState
 from taximeter.live.account import Account, Cells, Lane
 from taximeter.live.gating import Hooks
@@ -21,10 +31,18 @@ from taximeter.meters.cells import Layout
 from taximeter.meters.counter import Counter, Group
 from taximeter.meters.definition import weighs_time
 from taximeter.periods import Period
+from taximeter.rules.memory import Memory
 from taximeter.subscriptions.timeline import calendar_months
 
 History = dict[int, Cells]
 """Counters by the start of their period, or `EARLIER`, in some layout."""
+
+
+class Fired(msgspec.Struct, frozen=True):
+    """A rule fired; `at` is when the event was received."""
+
+    at: int
+    fire: Fire
 
 
 class LiveState:
@@ -42,6 +60,8 @@ class LiveState:
             history is only counted.
         touched: Watched accounts whose numbers have changed since somebody last looked.
         watches: Whether somebody wants to know of a customer, by its key.
+        memories: What rules remember of customers, by their keys.
+        fired: Rules that have fired since somebody last took them.
     """
 
     def __init__(self, counters: Sequence[Counter] = ()) -> None:
@@ -55,6 +75,8 @@ class LiveState:
         self.hooks_of: Callable[[Account, int], Hooks] | None = None
         self.touched: set[Account] = set()
         self.watches: Callable[[str], bool] = lambda customer: False
+        self.memories: dict[str, Memory] = {}
+        self.fired: list[Fired] = []
 
     # --- what is counted, and for whom ---
 
@@ -109,7 +131,7 @@ class LiveState:
         values: tuple[Any, ...] | None,
         now: int | None = None,
         seq: int = 0,
-    ) -> Sequence[Burn]:
+    ) -> Sequence[Caused]:
         """
         Count one accepted event.
 
@@ -117,18 +139,24 @@ class LiveState:
             at: Its instant, resolved.
             values: What `Program.measure` returned for it, or None if no counter counts it.
             now: When it was received; None to count only, for history.
-            seq: Its own.
+            seq: Its own; 0 for one whose effects are in the log.
 
         Returns:
-            What it burns. It is not applied here: it belongs to the entry of the log.
+            What it burns, and which rules fire. It is not applied here: it belongs to the entry of
+            the log.
         """
         account = self.by_subject.get(event.subject)
         if account is None:
             self.unmatched[event.subject] = self.unmatched.get(event.subject, 0) + 1
             return ()
         account.seen = True
-        if values is None:
+        counted = values is not None and self._count(account, event, at, values)
+        if now is None or now < account.plain_until:
             return ()
+        return self._run_hooks(account, event, at, values if counted else None, now, seq)
+
+    def _count(self, account: Account, event: Event, at: int, values: tuple[Any, ...]) -> bool:
+        """Whether some period holds the event."""
         if account.period_start <= at < account.period_end:
             cells: Cells | None = account.cells
         else:
@@ -145,11 +173,7 @@ class LiveState:
             if cells is not None:
                 self.layout.programs[event.type].add(cells, values, at, event.id)
                 counted = True
-        if not counted:
-            return ()
-        if now is None or now < account.plain_until:
-            return ()
-        return self._run_hooks(account, event, at, values, now, seq)
+        return counted
 
     def _carry(self, lane: Account, event: Event, at: int, values: tuple[Any, ...]) -> None:
         """A late event has a part in later periods, too, as far as they weigh time."""
@@ -161,20 +185,51 @@ class LiveState:
             lane.carry(at, alone, self.layout)
 
     def _run_hooks(
-        self, account: Account, event: Event, at: int, values: tuple[Any, ...], now: int, seq: int
-    ) -> Sequence[Burn]:
-        hooks = self.hooks(account, now).by_type.get(event.type, ())
-        if account.watched:
-            self.touched.add(account)
-        burns: list[Burn] = []
-        for hook in hooks:
-            measured = values[hook.index]
-            if measured is not None:
-                purse = self.gate.purse(account.customer)
-                burn = hook.run(purse, event, at, seq, measured)
-                if burn is not None:
-                    burns.append(burn)
-        return burns
+        self,
+        account: Account,
+        event: Event,
+        at: int,
+        values: tuple[Any, ...] | None,
+        now: int,
+        seq: int,
+    ) -> Sequence[Caused]:
+        hooks = self.hooks(account, now)
+        caused: list[Caused] = []
+        if values is not None:
+            if account.watched:
+                self.touched.add(account)
+            for hook in hooks.by_type.get(event.type, ()):
+                measured = values[hook.index]
+                if measured is not None:
+                    purse = self.gate.purse(account.customer)
+                    burn = hook.run(purse, event, at, seq, measured)
+                    if burn is not None:
+                        caused.append(burn)
+        if event.type in hooks.rules:
+            caused += self._run_rules(hooks, account.customer, event, at, now, seq)
+        return caused
+
+    def _run_rules(
+        self, hooks: Hooks, customer: str, event: Event, at: int, now: int, seq: int
+    ) -> Iterator[Fire]:
+        """Rules see also what no meter counts. What they did about a stored event is in the log."""
+
+        def memory_of() -> Memory:
+            return self.memory(customer)
+
+        for watcher in hooks.rules[event.type]:
+            sighting = watcher.see(memory_of, event, at, now)
+            if sighting is not None and seq:
+                fire = watcher.fire(memory_of(), sighting, customer, event, at, now, seq)
+                if fire is not None:
+                    yield fire
+
+    def memory(self, customer: str) -> Memory:
+        """What rules remember of a customer; an empty one if that is nothing yet."""
+        found = self.memories.get(customer)
+        if found is None:
+            found = self.memories[customer] = Memory()
+        return found
 
     def hooks(self, account: Account, now: int) -> Hooks:
         """Those of an account, made again when they may have changed."""
@@ -182,7 +237,8 @@ class LiveState:
             assert self.hooks_of is not None, "a state that only counts has no hooks"
             account.hooks = self.hooks_of(account, now)
             account.hooks_until = account.hooks.until
-            plain = not (account.hooks.by_type or account.watched or account.siblings)
+            found = account.hooks.by_type or account.hooks.rules
+            plain = not (found or account.watched or account.siblings)
             account.plain_until = account.hooks_until if plain else 0
         return account.hooks
 
@@ -196,9 +252,12 @@ class LiveState:
         """
         for effect in effects:
             self.gate.apply(effect, at, seq)
+            if isinstance(effect, Fire):
+                self.memory(effect.customer).rest(effect.rule, effect.value, effect.resting)
+                self.fired.append(Fired(at, effect))
             account = self.accounts.get(effect.customer)
             if account is not None:
-                if isinstance(effect, SetBudget | DropBudget) or (
+                if isinstance(effect, SetBudget | DropBudget | Throttle | Fire) or (
                     isinstance(effect, Reserve) and effect.lease
                 ):
                     account.forget_hooks()

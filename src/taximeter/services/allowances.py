@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from taximeter.catalog.entitlements import ADDITIVE
 from taximeter.catalog.features import MeteredEntitlement, Reset
 from taximeter.entitlements.rollover import carried_pico
+from taximeter.gate.purse import Purse
 from taximeter.live.account import Account
 from taximeter.periods import Period
 
@@ -80,5 +82,19 @@ def allowance_of(tenant: Tenant, account: Account, feature: str, now: int) -> Al
         if isinstance(entitlement, MeteredEntitlement):
             lane = owner.lanes[standing.lanes[feature]]
             counter = tenant.feature_counters[feature]
+            purse = tenant.live.gate.purses.get(account.customer)
+            if purse is not None and purse.throttled:
+                entitlement = _throttled(tenant, purse, entitlement, now)
             return Allowance(tenant, owner, lane, feature, counter, entitlement)
     return None
+
+
+def _throttled(
+    tenant: Tenant, purse: Purse, entitlement: MeteredEntitlement, now: int
+) -> MeteredEntitlement:
+    """With the rates that rules have imposed beside its own."""
+    meter = tenant.catalog.features[entitlement.feature].meter
+    if meter is None or tenant.catalog.meters[meter].aggregation not in ADDITIVE:
+        return entitlement
+    rates = tuple(one.rate for one in purse.throttles_of(entitlement.feature, now))
+    return msgspec.structs.replace(entitlement, rates=(*entitlement.rates, *rates))

@@ -99,7 +99,7 @@ def _allowance(
     standing = tenant.standing(account, now)
     purse = tenant.live.gate.purses.get(account.customer)
     if purse is not None and purse.blocked:
-        blocked = purse.blocked.get(feature.key) or purse.blocked.get("")
+        blocked = purse.block_of(feature.key, now)
         if blocked is not None:
             return _blocked(feature.key, blocked)
     if standing.status == "paused":
@@ -118,11 +118,15 @@ def _allowance(
 
 def _blocked(feature: str, blocked: Blocked) -> Decision:
     why = f": {blocked.reason}" if blocked.reason else ""
+    help = "It has to be unblocked by hand."
+    if blocked.until is not None:
+        help = f"It ends at {format_instant(blocked.until)}, or when it is unblocked by hand."
     return Decision(
         False,
         Reason.PAUSED,
+        resets_at=blocked.until,
         detail=f"{feature} is blocked by {blocked.by} since {format_instant(blocked.since)}{why}.",
-        help="Somebody with the right to do so must unblock it.",
+        help=help,
     )
 
 

@@ -24,6 +24,7 @@ from taximeter.live.gating import Gauge, Gauged, Hook, Hooks, PeriodGauge, Pool
 from taximeter.meters.definition import Aggregation, Meter
 from taximeter.quantities import E12
 from taximeter.services.allowances import Allowance, allowance_of
+from taximeter.services.rules_watchers import watchers_of
 
 if TYPE_CHECKING:
     from taximeter.services.tenant import Tenant
@@ -47,7 +48,8 @@ def make_hooks(tenant: Tenant, account: Account, now: int) -> Hooks:
         hook = _hook(tenant, account, purse, key, allowance, budgets, now)
         if hook is not None:
             by_type[tenant.catalog.meters[feature.meter].event_type].append(hook)
-    return Hooks({name: tuple(hooks) for name, hooks in by_type.items()}, until)
+    hooks = {name: tuple(found) for name, found in by_type.items()}
+    return Hooks(hooks, until, watchers_of(tenant, account, now))
 
 
 def _hook(

@@ -16,7 +16,7 @@ from taximeter.events.decode import Decoded, decode
 from taximeter.events.entry import KIND_EVENTS, Entry
 from taximeter.events.envelope import Event, Format, Rejection, Verdict
 from taximeter.events.identity import identities
-from taximeter.gate.effects import Burn, Effect, Settle, encode_effects
+from taximeter.gate.effects import Burn, Caused, Effect, Settle, encode_effects
 from taximeter.services.admission import (
     Admissible,
     Answered,
@@ -69,6 +69,7 @@ class Sequencer:
         self.position = position
         self.idle_entries = 0  # entries without accepted events since the last accepted one
         self.on_touched: Callable[[Tenant], None] | None = None
+        self.on_fired: Callable[[], None] | None = None
 
     def enqueue(
         self,
@@ -146,9 +147,10 @@ class Sequencer:
         if is_usage:
             tenant.counts.received += 1
             tenant.counts.accepted += 1
-            burns = live.fold(event, at, values, at, seq)
-            if not is_paid and not any(isinstance(effect, Settle) for effect in applied):
-                applied += burns
+            caused = live.fold(event, at, values, at, seq)
+            if is_paid or any(isinstance(effect, Settle) for effect in applied):
+                caused = [one for one in caused if not isinstance(one, Burn)]
+            applied += caused
             self._on_batch(tenant, [event], b"\x00", [seq])
         live.apply(applied, at, seq)
         self.tell_touched(tenant)
@@ -158,6 +160,8 @@ class Sequencer:
         """Once for everything that changed in this step."""
         if tenant.live.touched and self.on_touched is not None:
             self.on_touched(tenant)
+        if tenant.live.fired and self.on_fired is not None:
+            self.on_fired()
 
     def _decide_arrivals(self) -> None:
         """
@@ -188,7 +192,7 @@ class Sequencer:
             together = admit_together(arrivals)
             if together is not None:
                 received = arrivals[0].received_at
-                verdicts, seqs, burns = self._identify(arrivals[0].tenant, together, received)
+                verdicts, seqs, caused = self._identify(arrivals[0].tenant, together, received)
                 start = 0
                 for arrival in arrivals:
                     stop = start + len(arrival.decoded.items)
@@ -198,20 +202,20 @@ class Sequencer:
                         together.times[start:stop],
                         [],
                     )
-                    own = _burns_of(burns, seqs[start:stop]) if burns else burns
+                    own = _caused_by(caused, seqs[start:stop]) if caused else caused
                     self._conclude(arrival, part, verdicts[start:stop], seqs[start:stop], [], own)
                     start = stop
                 self.tell_touched(arrivals[0].tenant)
                 return
         for arrival in arrivals:
             admissible, errors = admit(arrival)
-            verdicts, seqs, burns = self._identify(arrival.tenant, admissible, arrival.received_at)
-            self._conclude(arrival, admissible, verdicts, seqs, errors, burns)
+            verdicts, seqs, caused = self._identify(arrival.tenant, admissible, arrival.received_at)
+            self._conclude(arrival, admissible, verdicts, seqs, errors, caused)
             self.tell_touched(arrival.tenant)
 
     def _identify(
         self, tenant: Tenant, admissible: Admissible, received_at: int
-    ) -> tuple[bytes, list[int], list[Burn]]:
+    ) -> tuple[bytes, list[int], list[Caused]]:
         """Decide new, duplicate or conflict for each, and fold the new ones."""
         events = admissible.events
         if not events:
@@ -221,9 +225,9 @@ class Sequencer:
         verdicts: bytes = decided.tobytes()
         seqs: list[int] = places.tolist()
         self.position += verdicts.count(ACCEPTED)
-        burns = _fold(tenant, admissible, verdicts, seqs, received_at)
+        caused = _fold(tenant, admissible, verdicts, seqs, received_at)
         self._on_batch(tenant, events, verdicts, seqs)
-        return verdicts, seqs, burns
+        return verdicts, seqs, caused
 
     def _conclude(
         self,
@@ -232,7 +236,7 @@ class Sequencer:
         verdicts: bytes,
         seqs: list[int],
         errors: list[Rejection],
-        burns: Sequence[Burn],
+        caused: Sequence[Caused],
     ) -> None:
         """Count, spend, log, and answer when it is durable."""
         received = len(arrival.decoded.items)
@@ -253,9 +257,9 @@ class Sequencer:
         outcome = Outcome(verdicts, seqs, errors, bodies, self.position)
         self.idle_entries = 0 if accepted else self.idle_entries + 1
         answered = arrival.answered
-        if burns:
-            arrival.tenant.live.apply(burns, arrival.received_at, burns[0].seq)
-        entry = _entry(arrival, verdicts, burns)
+        if caused:
+            arrival.tenant.live.apply(caused, arrival.received_at, caused[0].seq)
+        entry = _entry(arrival, verdicts, caused)
         self._committer.submit(entry, lambda error: answered(outcome, error))
 
 
@@ -264,13 +268,13 @@ def _go_together(a: Arrival, b: Arrival) -> bool:
     return clean and a.tenant is b.tenant and a.backfill == b.backfill
 
 
-def _burns_of(burns: list[Burn], seqs: Sequence[int]) -> list[Burn]:
+def _caused_by(caused: list[Caused], seqs: Sequence[int]) -> list[Caused]:
     """Those of one request among those of several."""
     own = set(seqs)
-    return [burn for burn in burns if burn.seq in own]
+    return [one for one in caused if one.seq in own]
 
 
-def _entry(arrival: Arrival, verdicts: bytes, burns: Sequence[Burn]) -> Entry:
+def _entry(arrival: Arrival, verdicts: bytes, caused: Sequence[Caused]) -> Entry:
     """What the log keeps of a request."""
     body, form = arrival.body, arrival.form
     if ACCEPTED not in verdicts:
@@ -278,7 +282,7 @@ def _entry(arrival: Arrival, verdicts: bytes, burns: Sequence[Burn]) -> Entry:
         body, form = b"", Format.LINES
     elif REJECTED in verdicts:
         body, form = _without_rejected(arrival.decoded, verdicts), Format.LINES
-    effects = encode_effects(burns) if burns else b""
+    effects = encode_effects(caused) if caused else b""
     return Entry(
         arrival.tenant.name, arrival.received_at, form, verdicts, body, KIND_EVENTS, effects
     )
@@ -298,12 +302,12 @@ def _with_rejected(
 
 def _fold(
     tenant: Tenant, admissible: Admissible, verdicts: bytes, seqs: Sequence[int], now: int
-) -> list[Burn]:
-    """Count what was accepted; returns what it burns."""
+) -> list[Caused]:
+    """Count what was accepted; returns what it brings about."""
     live = tenant.live
     find = live.by_subject.get
     add_by_type = {name: program.add for name, program in live.layout.programs.items()}
-    burns: list[Burn] = []
+    caused: list[Caused] = []
     for event, at, values, verdict, seq in zip(
         admissible.events, admissible.times, admissible.values, verdicts, seqs, strict=True
     ):
@@ -319,8 +323,8 @@ def _fold(
             # What `LiveState.fold` does for nearly every event, without the call.
             add_by_type[event.type](account.cells, values, at, event.id)
         else:
-            burns += live.fold(event, at, values, now, seq)
-    return burns
+            caused += live.fold(event, at, values, now, seq)
+    return caused
 
 
 def _conflicts(admissible: Admissible, verdicts: bytes, seqs: list[int]) -> list[Rejection]:
