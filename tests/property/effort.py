@@ -13,3 +13,6 @@ thorough = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""As many examples as usual, however busy the machine is."""

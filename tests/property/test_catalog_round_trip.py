@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.effort import patient
 from tests.property.meter_strategies import filters
 
 from taximeter.catalog.counters import counters_of
@@ -26,7 +27,7 @@ amounts = st.one_of(
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
-    meters = {key: draw(meter_documents) for key in draw(st.sets(KEYS, min_size=1))}
+    meters = {key: draw(meter_documents) for key in draw(st.sets(KEYS, min_size=1, max_size=2))}
     feature = st.one_of(
         st.just({"type": "boolean"}),
         st.builds(
@@ -37,7 +38,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         ),
         st.builds(dict, type=st.just("static"), value_type=st.sampled_from(["integer", "json"])),
     )
-    features = {key: draw(feature) for key in draw(st.sets(KEYS))}
+    features = {key: draw(feature) for key in draw(st.sets(KEYS, max_size=3))}
     usage = st.fixed_dictionaries(
         {"type": st.just("per_unit"), "meter": st.sampled_from(sorted(meters)), "unit": amounts},
         optional={"free": amounts, "group_by": st.sampled_from([["x"], []]), "filter": filters},
@@ -48,7 +49,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "entitlements": st.fixed_dictionaries(
             {}, optional={key: entitlements(one, meters) for key, one in features.items()}
         ),
-        "prices": st.dictionaries(KEYS, usage | flat, max_size=3),
+        "prices": st.dictionaries(KEYS, usage | flat, max_size=2),
     }
     plan = st.fixed_dictionaries(
         members,
@@ -62,7 +63,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "meters": meters,
         "features": features,
         "plans": draw(st.dictionaries(KEYS, plan, max_size=2)),
-        "addons": draw(st.dictionaries(st.sampled_from(["x", "y"]), addons(members), max_size=2)),
+        "addons": draw(st.dictionaries(st.sampled_from(["x", "y"]), addons(members), max_size=1)),
         "scopes": draw(
             st.permutations(["user", "key", "team"]).map(
                 lambda levels: {level: f"data.{level}" for level in levels[:2]}
@@ -138,7 +139,7 @@ def metered(draw: st.DrawFn, meter: dict[str, Any]) -> dict[str, Any]:
     if meter["aggregation"] not in ("count", "sum"):
         return draw(main_limits)
     document = draw(main_limits)
-    several = st.lists(windows, max_size=3)
+    several = st.lists(windows, max_size=2)
     document["windows"] = by_key(draw(several), "reset")
     if draw(st.booleans()):
         document["per"] = {"user": by_key(draw(several), "reset")}
@@ -171,6 +172,7 @@ def entitlements(
     )
 
 
+@patient
 @given(documents())
 def test_a_dumped_catalogue_reads_as_itself(document: dict[str, Any]) -> None:
     catalog = parse_catalog(document)
@@ -180,6 +182,7 @@ def test_a_dumped_catalogue_reads_as_itself(document: dict[str, Any]) -> None:
     assert canonical_document(parse_catalog(read_document(canonical, "json"))) == canonical
 
 
+@patient
 @given(documents(), documents())
 def test_there_is_a_difference_exactly_when_the_bytes_differ(
     one: dict[str, Any], other: dict[str, Any]
@@ -190,6 +193,7 @@ def test_there_is_a_difference_exactly_when_the_bytes_differ(
     assert diff(before, before) == []
 
 
+@patient
 @given(documents(), documents())
 def test_a_difference_back_undoes_the_difference_there(
     one: dict[str, Any], other: dict[str, Any]
@@ -200,6 +204,7 @@ def test_a_difference_back_undoes_the_difference_there(
     assert there == back
 
 
+@patient
 @given(documents())
 def test_every_counter_of_a_catalogue_compiles(document: dict[str, Any]) -> None:
     catalog = parse_catalog(document)
@@ -222,6 +227,7 @@ junk = st.recursive(
 )  # fmt: skip
 
 
+@patient
 @given(junk)
 def test_any_document_is_read_or_refused_with_problems(document: Any) -> None:
     try:

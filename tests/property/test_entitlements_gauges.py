@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.effort import patient
 
 from taximeter.catalog.features import Enforcement, Limit, Rate, RateKind, Reset, Rollover
 from taximeter.entitlements.decide import decide
@@ -41,6 +42,7 @@ SIZES = {
 }
 
 
+@patient
 @given(st.sampled_from(sorted(SIZES)), st.sampled_from(["UTC", BERLIN]), uses)
 def test_a_calendar_gauge_counts_what_is_in_the_local_window(
     reset: Reset, timezone: str, them: Uses
@@ -56,6 +58,7 @@ def test_a_calendar_gauge_counts_what_is_in_the_local_window(
 
 
 @pytest.mark.parametrize("reset", [Reset.DAY, Reset.ROLLING, Reset.NEVER])
+@patient
 @given(them=uses, order=st.randoms(use_true_random=False), cut=st.integers(0, 30))
 def test_neither_order_nor_cuts_nor_a_restart_change_a_gauge(
     reset: Reset, them: Uses, order: Any, cut: int
@@ -73,6 +76,7 @@ def test_neither_order_nor_cuts_nor_a_restart_change_a_gauge(
 
 
 @pytest.mark.parametrize("reset", [Reset.DAY, Reset.ROLLING])
+@patient
 @given(them=uses, looks=st.lists(near, max_size=5))
 def test_looking_changes_nothing(reset: Reset, them: Uses, looks: list[int]) -> None:
     limit = Limit(5, reset, 5 * HOUR if reset is Reset.ROLLING else None)
@@ -91,6 +95,7 @@ def test_looking_changes_nothing(reset: Reset, them: Uses, looks: list[int]) -> 
 # --- rolling ----------------------------------------------------------------------------------
 
 
+@patient
 @given(uses, st.integers(0, 2 * DAY), st.sampled_from([MINUTE, 5 * HOUR, DAY]))
 def test_a_rolling_gauge_reads_no_less_than_the_true_window_and_at_most_a_bucket_more(
     them: Uses, later: int, length: int
@@ -103,6 +108,7 @@ def test_a_rolling_gauge_reads_no_less_than_the_true_window_and_at_most_a_bucket
     assert true <= gauge.used_pico(now) <= wide
 
 
+@patient
 @given(st.lists(st.tuples(st.integers(0, HOUR), st.integers(1, 4)), max_size=60))
 def test_no_true_window_ever_holds_more_than_the_limit(steps: list[tuple[int, int]]) -> None:
     """Ask before each use, and count every stretch of five hours afterwards."""
@@ -117,6 +123,7 @@ def test_no_true_window_ever_holds_more_than_the_limit(steps: list[tuple[int, in
         assert sum(amount for at, amount in used if end - 5 * HOUR < at <= end) <= 10
 
 
+@patient
 @given(uses, st.integers(1, 20))
 def test_the_instant_a_rolling_window_has_room_is_the_first_one(them: Uses, need: int) -> None:
     them = [(at, abs(pico)) for at, pico in them]
@@ -134,6 +141,7 @@ def test_the_instant_a_rolling_window_has_room_is_the_first_one(them: Uses, need
 # --- from the first use -----------------------------------------------------------------------
 
 
+@patient
 @given(st.lists(st.tuples(st.integers(0, 8 * HOUR), st.integers(1, 9)), max_size=20))
 def test_a_window_opens_with_the_first_use_after_the_last_one_ended(
     steps: list[tuple[int, int]],
@@ -155,6 +163,7 @@ def test_a_window_opens_with_the_first_use_after_the_last_one_ended(
 # --- rates ------------------------------------------------------------------------------------
 
 
+@patient
 @given(
     st.integers(1, 9),
     st.integers(1, 9),
@@ -179,6 +188,7 @@ def test_a_token_bucket_refills_as_if_drop_by_drop(
         gauge = RateGauge.load(gauge.rate, gauge.dump())
 
 
+@patient
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 30), st.integers(1, 9))
 def test_the_instant_to_retry_at_is_the_first_that_fits(
     limit: int, burst: int, used: int, amount: int
@@ -193,6 +203,7 @@ def test_the_instant_to_retry_at_is_the_first_that_fits(
         assert retry_at == NOON or gauge.available_pico(retry_at - 1) < amount
 
 
+@patient
 @given(st.lists(st.tuples(st.integers(0, SECOND), st.integers(1, 3)), max_size=40))
 def test_a_sliding_rate_never_lets_more_through_in_any_stretch(
     steps: list[tuple[int, int]],
@@ -223,6 +234,7 @@ def carried_slowly(limit: int, used: list[int], most: int | None, expires: int) 
     return len(left)
 
 
+@patient
 @given(
     st.integers(0, 6),
     st.lists(st.integers(-2, 14), max_size=12),
@@ -237,12 +249,14 @@ def test_what_rolls_over_is_what_unit_by_unit_is_left(
     assert carried_pico(rolling, used) == expected
 
 
+@patient
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 11))
 def test_a_history_that_is_cut_off_never_gives_more(used: list[int], kept: int) -> None:
     limit = Limit(4, Reset.MONTH, rollover=Rollover(None, 2))
     assert carried_pico(limit, used[-kept:]) <= carried_pico(limit, used)
 
 
+@patient
 @given(uses)
 def test_a_gauge_carries_what_its_own_windows_left(them: Uses) -> None:
     limit = Limit(6, Reset.DAY, enforcement=Enforcement.HARD, rollover=Rollover(10, 2))
