@@ -207,6 +207,14 @@ class Commands:
         if due:
             self.record_own(tenant, "time", due[0], [Advance(key) for key in due], now)
 
+    def so_far(self) -> Awaitable[None] | None:
+        """
+        Resolves when everything decided so far is on disk, None if it is: a crash must not undo
+        what a refusal was given for.
+        """
+        position = self._core.sequencer.position
+        return None if self._core.committer.position >= position else self._on_disk(position)
+
     async def _on_disk(self, seq: int) -> None:
         """Raises what keeps it from getting there."""
         if not await self._core.committer.settled(seq):

@@ -34,7 +34,7 @@ def consume(
     if account is None or ask.feature not in tenant.catalog.features:
         decision = weigh(tenant, ask, now)
         assert isinstance(decision, Decision), "there is nothing to weigh"
-        return Answered(_refused(core, decision))
+        return Answered(_refused(core, decision), commands.so_far())
     metered(tenant, ask.feature)
     event = usage_event(
         tenant, account.customer, ask.feature, SOURCE, event_id, ask.amount_pico, ask
@@ -45,7 +45,7 @@ def consume(
     weighed = weigh(tenant, ask, now, event)
     decision = weighed.decision if isinstance(weighed, Weighed) else weighed
     if not decision.allowed or not isinstance(weighed, Weighed):
-        return Answered(_refused(core, decision))
+        return Answered(_refused(core, decision), commands.so_far())
 
     def answer(seq: int) -> dict[str, Any]:
         told = decision.to_json(core.as_of())

@@ -46,8 +46,11 @@ def first_answer(around: Surroundings, seq: int) -> bytes:
     raise Refused("event_conflict", f"The id was used for the event at 0:{seq}.")
 
 
-def refusal(around: Surroundings, decision: Decision, request_id: str, now: int) -> Response:
-    """A refused reservation: a problem with everything the decision says."""
+async def refusal(around: Surroundings, decision: Decision, request_id: str, now: int) -> Response:
+    """
+    A refused reservation: a problem with everything the decision says, once all that it was
+    decided from is on disk.
+    """
     code = "not_found" if decision.reason in _NOT_FOUND else decision.reason.value
     status = status_of_code(code)
     body: dict[str, Any] = {
@@ -59,6 +62,8 @@ def refusal(around: Surroundings, decision: Decision, request_id: str, now: int)
         **decision.to_json(around.core.as_of()),
     }
     headers = rate_headers(decision, now)
+    if (so_far := around.commands.so_far()) is not None:
+        await so_far
     return Response(status, msgspec.json.encode(body), PROBLEM_JSON, headers)
 
 

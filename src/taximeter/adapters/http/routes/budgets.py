@@ -142,7 +142,7 @@ class BudgetRoutes:
             now,
         )
         if isinstance(result, Decision):
-            return refusal(self._around, result, request.request_id, now)
+            return await refusal(self._around, result, request.request_id, now)
         return await told(self._around, result)
 
     async def leave(self, request: Request) -> Response:
@@ -165,5 +165,5 @@ class BudgetRoutes:
         prepare(self._around.commands, tenant, customer, now)
         total = seats_of(tenant, customer, feature, now)
         if isinstance(total, Decision):
-            return refusal(self._around, total, request.request_id, now)
+            return await refusal(self._around, total, request.request_id, now)
         return json_response(seats_json(tenant, customer, feature, total))

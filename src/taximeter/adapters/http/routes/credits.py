@@ -257,6 +257,8 @@ class CreditRoutes:
         else:
             items = [credits.balance_json(tenant, customer, one) for one in chosen]
         as_of = self._core.as_of()
+        # A crash must not take back what is shown. On a full disk, reading goes on.
+        await self._core.committer.settled(self._core.sequencer.position)
         if query.credit is not None:
             return json_response(items[0] | {"as_of": as_of})
         return json_response({"items": items, "next": None, "as_of": as_of})

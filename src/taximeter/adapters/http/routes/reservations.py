@@ -142,7 +142,7 @@ class ReservationRoutes:
         result = commands.under_key(tenant) or reserve(self._core, commands, tenant, wanted, now)
         if isinstance(result, Decision):
             self._around.decided(tenant, ask, result.allowed, result.reason.value)
-            return refusal(self._around, result, request.request_id, now)
+            return await refusal(self._around, result, request.request_id, now)
         return await told(self._around, result, 201)
 
     async def settle(self, request: Request) -> Response:
@@ -183,7 +183,7 @@ class ReservationRoutes:
             allow_partial=body.allow_partial,
         )
         if isinstance(result, Decision):
-            return refusal(self._around, result, request.request_id, now)
+            return await refusal(self._around, result, request.request_id, now)
         return await told(self._around, result)
 
     async def get(self, request: Request) -> Response:
