@@ -28,14 +28,25 @@ class Books:
 
     Attributes:
         ledgers: By wallet, all entries in order; `balances` likewise, as answered.
-        trial: (credit, account) -> sum over all wallets.
-        at: Not later than any of these was read, microseconds since the epoch.
+        trial: (credit, account, sum over all wallets).
+        at: Before any of these was read, microseconds since the epoch.
+        quiet: Time did nothing while they were read.
     """
 
     ledgers: dict[str, list[Entry]]
     balances: dict[str, Mapping[str, Any]]
-    trial: dict[tuple[str, str], str]
+    trial: list[tuple[str, str, str]]
     at: int
+    quiet: bool
+
+    def instants(self) -> dict[int, int]:
+        """Seq -> when usage was booked, for what no answer tells."""
+        return {
+            entry["seq"]: instant(entry["at"])
+            for ledger in self.ledgers.values()
+            for entry in ledger
+            if entry["cause"].get("do") == "usage"
+        }
 
 
 def compare(books: Books, verdict: Verdict) -> None:
@@ -45,9 +56,18 @@ def compare(books: Books, verdict: Verdict) -> None:
         wallet = verdict.wallets.get(name)
         if sound and wallet is not None and name not in verdict.wrong:
             wallet.advance(books.at)
-            _same_story(name, ledger, wallet, verdict)
-            _same_balance(name, books.balances[name], wallet, verdict)
+            _same_story(name, _until(ledger, books.at, verdict), wallet, verdict)
+            shown = books.balances[name]
+            wallet.advance(instant(shown["as_of"]["time"]))
+            _same_balance(name, shown, wallet, verdict)
     _trial_balance(books, verdict)
+
+
+def _until(ledger: list[Entry], at: int, verdict: Verdict) -> list[Entry]:
+    """Without what time has done since."""
+    return [
+        entry for entry in ledger if instant(entry["at"]) <= at or not is_by_time(entry, verdict)
+    ]
 
 
 def _sound(name: str, ledger: list[Entry], verdict: Verdict) -> bool:
@@ -86,7 +106,7 @@ def _same_story(name: str, ledger: list[Entry], wallet: Wallet, verdict: Verdict
     by_seq: defaultdict[int, int] = defaultdict(int)
     by_time: defaultdict[int, int] = defaultdict(int)
     for entry in ledger:
-        if is_by_time(entry):
+        if is_by_time(entry, verdict):
             by_time[instant(entry["at"])] += pico(entry["amount"])
         else:
             by_seq[entry["seq"]] += pico(entry["amount"])
@@ -107,9 +127,12 @@ def _same_story(name: str, ledger: list[Entry], wallet: Wallet, verdict: Verdict
     _same_totals(name, ledger, wallet, verdict)
 
 
-def is_by_time(entry: Entry) -> bool:
-    """Whether nobody asked for it: an expiry, the start of a grant, a lapse."""
+def is_by_time(entry: Entry, verdict: Verdict) -> bool:
+    """Whether nobody asked for it then: an expiry, a lapse, the start of a grant given before."""
     cause = entry["cause"]
+    if entry["kind"] == "grant":
+        record = verdict.placed.get(entry["seq"])
+        return record is None or record.ask.get("id") != cause.get("grant")
     return cause.get("by") == "time" or cause.get("do") == "lapsed"
 
 
@@ -149,24 +172,33 @@ def _same_balance(name: str, shown: Mapping[str, Any], wallet: Wallet, verdict: 
 
 def _trial_balance(books: Books, verdict: Verdict) -> None:
     sums: Counter[str] = Counter()
-    for (credit, _), amount in books.trial.items():
+    for credit, _, amount in books.trial:
         sums[credit] += pico(amount)
-    for credit, amount in sums.items():
-        if amount:
-            verdict.found("trial balance", f"{credit} sums to {plain(amount)}, not to 0")
+    for credit, total in sums.items():
+        if total:
+            verdict.found("trial balance", f"{credit} sums to {plain(total)}, not to 0")
+    if not books.quiet:
+        return
     accounts = _accounts(books.ledgers.values())
-    for (credit, account), text in books.trial.items():
-        if account in accounts and accounts[account] != pico(text):
-            must = plain(accounts[account])
-            verdict.found("trial balance", f"{credit} {account}: {text}, the ledgers say {must}")
+    for credit, account, amount in books.trial:
+        if accounts.pop(account, 0) != pico(amount):
+            verdict.found(
+                "trial balance", f"{credit} {account}: {amount}, the ledgers say otherwise"
+            )
+    for account in +accounts:
+        verdict.found("trial balance", f"{account} is missing")
 
 
 def _accounts(ledgers: Iterable[list[Entry]]) -> Counter[str]:
+    """Sums by account, all lots as one."""
     accounts: Counter[str] = Counter()
     for ledger in ledgers:
         for entry in ledger:
             for posting in entry["postings"]:
-                accounts[posting["account"]] += pico(posting["amount"])
+                name = posting["account"]
+                accounts["wallet" if name.startswith("wallet/") else name] += pico(
+                    posting["amount"]
+                )
     return accounts
 
 

@@ -34,8 +34,8 @@ from tests.audit.workload import CATALOG, CREDIT
 
 PAGE = 1000
 STUCK_S = 60.0
-SETTLED_S = 3.0
-"""Time may take a second to be written down; see docs/concepts/credits.md."""
+QUIET_S = 13.0
+"""Until then all that clients made to expire or lapse soon has done so."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Programme:
     Attributes:
         operations: By all clients together, the repetitions of lost ones not counted.
         lanes: Connections of one client.
+        quiet: Wait before reading the books until time has nothing more to do: then accounts are
+            the same whenever they are read, and can be compared across wallets.
     """
 
     seed: int
@@ -52,6 +54,7 @@ class Programme:
     kills: int = 2
     clients: int = 2
     lanes: int = 16
+    quiet: bool = True
 
 
 @dataclass
@@ -107,13 +110,14 @@ def run(programme: Programme, directory: Path, start: Start = start) -> Outcome:
                 ready_s.append(server.ready_s)
             progress.wait_for_the_end()
         seconds = time.monotonic() - began
-        verdict = judge(_records(journals))
-        time.sleep(max(0.0, SETTLED_S - (time.monotonic() - began - seconds)))
-        compare(observe(server, programme.wallets), verdict)
+        time.sleep(QUIET_S if programme.quiet else 0.0)
+        books = observe(server, programme)
+        verdict = judge(_records(journals), books.instants())
+        compare(books, verdict)
         server.kill()
         server = start(data, port)
         ready_s.append(server.ready_s)
-        compare(observe(server, programme.wallets), verdict)
+        compare(observe(server, programme), verdict)
     except GaveUp as reason:
         verdict = Verdict()
         verdict.found("clients gave up", f"{reason}; see {data.with_suffix('.log')}")
@@ -208,20 +212,24 @@ def _records(journals: Path) -> Iterator[Record]:
         yield from read_journal(path)
 
 
-def observe(server: Server, wallets: int) -> Books:
+def observe(server: Server, programme: Programme) -> Books:
     """The books as the public API shows them."""
     at = time.time_ns() // 1000
-    names = [wallet(place) for place in range(wallets)]
-    trial = _pages(server, "/v1/ledger/trial-balance", {})
+    names = [wallet(place) for place in range(programme.wallets)]
     return Books(
         ledgers={name: _ledger(server, name) for name in names},
-        balances={
-            name: server.request("GET", f"/v1/customers/{name}/balance?credit={CREDIT}")
-            for name in names
-        },
-        trial={(one.get("credit", CREDIT), one["account"]): one["amount"] for one in trial},
+        balances={name: _balance(server, name) for name in names},
+        trial=[
+            (one["credit"], one["account"], one["amount"])
+            for one in _pages(server, "/v1/ledger/trial-balance", {})
+        ],
         at=at,
+        quiet=programme.quiet,
     )
+
+
+def _balance(server: Server, name: str) -> Any:
+    return server.request("GET", f"/v1/customers/{name}/balance?credit={CREDIT}")
 
 
 def _ledger(server: Server, name: str) -> list[Any]:

@@ -163,7 +163,7 @@ class Workload:
     def _reserve(self, op: str, wallet: str) -> Request:
         draw = self._draw
         feature, amount = self._feature(), self._units()
-        ttl = draw.choice((1, 1, 2, 3, 60, 600))
+        ttl = draw.choice((1, 1, 2, 3, 8, 3600))
         partial = draw.random() < 0.25
         ask = {"id": op, "feature": feature, "amount": amount, "ttl": ttl, "partial": partial}
         body = {
@@ -205,7 +205,7 @@ class Workload:
             return None
         hold = self._draw.choice(holds)
         amount = "0" if self._draw.random() < 0.3 else self._units()
-        ttl = self._draw.choice((1, 2, 60))
+        ttl = self._draw.choice((1, 2, 3600))
         ask = {"hold": hold.id, "amount": amount, "ttl": ttl}
         path = f"/v1/reservations/{hold.id}/extend"
         body = {"amount": amount, "ttl_s": ttl}
