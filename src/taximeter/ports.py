@@ -445,6 +445,10 @@ class NoticeBooks(Protocol):
         """Make it due at once, from the beginning of its schedule; None if there is none."""
         ...
 
+    def reopen_failed(self, receiver: Receiver, since: int, at: int, audit: AuditEntry) -> int:
+        """The same for all that have failed and were made at or after an instant; how many."""
+        ...
+
     def forget_deliveries(self, before: int) -> int:
         """Delete those resolved before, with their attempts; returns how many."""
         ...

@@ -265,6 +265,17 @@ def test_a_delivery_sent_again_begins_its_schedule_anew(books: SqliteBooks):
     assert books.reopen_delivery(OTHER, delivery.id, AT, audit()) is None
 
 
+def test_all_that_has_failed_since_an_instant_is_reopened_together(books: SqliteBooks):
+    early, late, fine = (add(books, name, at=AT + n)[0] for n, name in enumerate("abc"))
+    books.record([failed(early, None), failed(late, None)])
+    assert books.reopen_failed(OPS, AT + 1, AT + 99, audit("again")) == 1
+    assert books.delivery(NS, late.id) == msgspec.structs.replace(late, next_at=AT + 99)
+    assert books.delivery(NS, early.id).status is DeliveryStatus.FAILED
+    assert books.delivery(NS, fine.id) == fine
+    assert books.reopen_failed(OPS, AT + 1, AT + 99, audit("nothing was done")) == 0
+    assert [entry.action for entry in books.audit(NS, after=0, limit=9)] == ["again"]
+
+
 def test_giving_up_an_endpoint_is_one_step_with_the_notice_that_says_so(books: SqliteBooks):
     books.put_webhook(NS, Webhook("ops", "https://x"), audit())
     gone, waiting = add(books, "gone", "waiting")

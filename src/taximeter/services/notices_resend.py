@@ -8,7 +8,8 @@ import asyncio
 import secrets
 
 from taximeter.errors import NotFound, Refused
-from taximeter.notices.delivery import Channel, Delivery, new_delivery
+from taximeter.instants import format_instant
+from taximeter.notices.delivery import Channel, Delivery, Receiver, new_delivery
 from taximeter.notices.notice import WEBHOOK_TEST, new_notice
 from taximeter.services.core import Core, audit
 from taximeter.services.notices import NoticeService, require_mail
@@ -60,6 +61,33 @@ async def resend(
     if reopened is None:
         raise _no_delivery(delivery_id)
     return await _attempted(core, notices, reopened)
+
+
+async def resend_failed(
+    core: Core,
+    notices: NoticeService,
+    tenant: Tenant,
+    webhook_id: str,
+    since: int,
+    actor: str,
+) -> int:
+    """
+    Send an endpoint again all that has failed, of what was told at or after an instant.
+
+    Returns:
+        How many will be sent, in the background.
+
+    Raises:
+        NotFound: No such webhook.
+        Refused: `webhook_disabled`.
+    """
+    _require_enabled(notices, tenant, webhook_id)
+    now = core.clock.now()
+    receiver = Receiver(tenant.name, Channel.WEBHOOK, webhook_id)
+    entry = audit(tenant, now, actor, "webhook.resend", webhook_id, since=format_instant(since))
+    count = await core.books.run(core.books.books.reopen_failed, receiver, since, now, entry)
+    notices.delivery.wake(receiver)
+    return count
 
 
 async def _attempted(core: Core, notices: NoticeService, delivery: Delivery) -> Delivery:

@@ -277,6 +277,18 @@ class NoticeTable:
             row = sqlite.execute(f"{_DELIVERIES} WHERE d.id = ?", (delivery_id,)).fetchone()
             return _delivery(row)
 
+    def reopen_failed(self, receiver: Receiver, since: int, at: int, audit: AuditEntry) -> int:
+        with self._connection.write() as sqlite:
+            reopened = sqlite.execute(
+                "UPDATE deliveries SET status = 'pending', failures = 0, next_at = ?, "
+                "resolved_at = NULL WHERE namespace = ? AND channel = ? AND target = ? "
+                "AND status = 'failed' AND created_at >= ?",
+                (at, receiver.namespace, receiver.channel, receiver.target, since),
+            ).rowcount
+            if reopened:
+                rows.add_audit(sqlite, audit)
+            return reopened
+
     def forget_deliveries(self, before: int) -> int:
         with self._connection.write() as sqlite:
             return sqlite.execute(
@@ -284,9 +296,7 @@ class NoticeTable:
             ).rowcount
 
 
-def _add_notice(
-    sqlite: sqlite3.Connection, notice: Notice, deliveries: Sequence[Delivery]
-) -> bool:
+def _add_notice(sqlite: sqlite3.Connection, notice: Notice, deliveries: Sequence[Delivery]) -> bool:
     """False if there is one with its key."""
     stored = sqlite.execute(
         f"INSERT INTO notices ({NOTICE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) "

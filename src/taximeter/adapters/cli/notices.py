@@ -241,6 +241,27 @@ def resend(delivery: str, *, server: Server = HERE) -> int:
     return _sent(server, server.client().post(f"/v1/deliveries/{segment(delivery)}/resend"))
 
 
+@webhooks.command
+def resend_failed(webhook: str, *, since: str | None = None, server: Server = HERE) -> int:
+    """
+    Send a webhook all that has failed again.
+
+    Parameters
+    ----------
+    webhook
+        Its id.
+    since
+        Only what was told at or after this instant, such as 2026-11-20T00:00:00Z.
+    """
+    path = f"/v1/webhooks/{segment(webhook)}/resend"
+    answer = server.client().post(path, {} if since is None else {"since": since})
+    if server.json:
+        print_json(answer)
+    else:
+        console().print(f"{answer['resent']} deliveries are sent again.")
+    return OK
+
+
 @webhooks.command(name="delete")
 def delete_webhook(webhook: str, *, server: Server = HERE) -> int:
     """

@@ -72,6 +72,16 @@ class RotateBody(shapes.Strict):
     secret: str | None = None
 
 
+class ResendBody(shapes.Strict):
+    since: str | None = None
+
+
+class ResendAnswer(msgspec.Struct):
+    """How many deliveries will be sent again."""
+
+    resent: int
+
+
 class AttemptAnswer(msgspec.Struct):
     at: str
     duration_ms: int

@@ -18,6 +18,8 @@ from taximeter.adapters.http.routes.notice_shapes import (
     NoticeList,
     NoticeParameters,
     OneNotice,
+    ResendAnswer,
+    ResendBody,
     RotateBody,
     StreamParameters,
     WebhookAnswer,
@@ -29,7 +31,7 @@ from taximeter.adapters.http.routes.notice_shapes import (
     webhook_json,
 )
 from taximeter.adapters.http.routes.paging import limit_of, listed, page
-from taximeter.adapters.http.routes.surroundings import Surroundings, cancel
+from taximeter.adapters.http.routes.surroundings import Surroundings, cancel, instant
 from taximeter.adapters.http.routing import Route
 from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.errors import NotFound
@@ -38,7 +40,7 @@ from taximeter.notices.notice import Notice
 from taximeter.services.core import require_customer
 from taximeter.services.notices import NoticeService
 from taximeter.services.notices_alerts import delete_alert, put_alert
-from taximeter.services.notices_resend import resend, send_test
+from taximeter.services.notices_resend import resend, resend_failed, send_test
 from taximeter.services.notices_webhooks import (
     WebhookWish,
     delete_webhook,
@@ -144,6 +146,14 @@ class NoticeRoutes:
                 "GET", "/v1/webhooks/{id}/deliveries", self.list_deliveries,
                 scope="read", tags=_TAG, summary="Deliveries with their attempts, newest first",
                 query=DeliveryParameters, response=DeliveryList, errors=_MISSING,
+            ),
+            Route(
+                "POST", "/v1/webhooks/{id}/resend", self.resend_failed,
+                scope="admin", tags=_TAG, summary="Send all that has failed again",
+                description="Of what was told at or after `since`; all of it if absent.",
+                request=ResendBody, response=ResendAnswer, idempotent=True,
+                errors=("not_found", "webhook_disabled", "invalid_timestamp"),
+                example={"since": "2026-11-20T00:00:00Z"},
             ),
             Route(
                 "POST", "/v1/deliveries/{id}/resend", self.resend,
@@ -313,6 +323,15 @@ class NoticeRoutes:
         tenant, actor = self._around.tenant(request), self._around.actor(request)
         sent = await resend(self._core, self._notices, tenant, request.params["id"], actor)
         return json_response((await self._with_attempts([sent]))[0])
+
+    async def resend_failed(self, request: Request) -> Response:
+        body = request.json(ResendBody) if request.body else ResendBody()
+        tenant, actor = self._around.tenant(request), self._around.actor(request)
+        since = instant(body.since, 0)
+        count = await resend_failed(
+            self._core, self._notices, tenant, request.params["id"], since, actor
+        )
+        return json_response({"resent": count})
 
     async def list_deliveries(self, request: Request) -> Response:
         query = request.query_as(DeliveryParameters)
