@@ -12,14 +12,14 @@ import msgspec
 from taximeter.catalog.features import StaticEntitlement
 from taximeter.catalog.limits import LIMIT_MEMBERS, dump_limit, read_limit
 from taximeter.entitlements import decide as gate
-from taximeter.entitlements.decide import Decision, Reason
+from taximeter.entitlements.decide import Decision
+from taximeter.entitlements.seats import assign
 from taximeter.errors import NotFound, Rejected
 from taximeter.gate.budget import Budget
 from taximeter.gate.effects import DropBudget, Effect, LeaveSeat, SetBudget, TakeSeat
 from taximeter.gate.purse import Seat
 from taximeter.instants import format_instant
 from taximeter.meters.reading import Fields, Problem, is_key
-from taximeter.quantities import E12
 from taximeter.services.commands import Answered, Commands, Earlier, command_event
 from taximeter.services.core import Core, require_customer
 from taximeter.services.customers import new_id
@@ -156,8 +156,9 @@ def take_seat(
     if isinstance(total, Decision):
         return total
     seats = tenant.live.gate.purse(customer).seats.get(feature, {})
-    if holder not in seats and len(seats) >= total:
-        return _no_seat(feature, total, len(seats))
+    decision = assign(feature, total, {h: one.until for h, one in seats.items()}, holder, now)
+    if not decision.allowed:
+        return decision
     effect = TakeSeat(customer, feature=feature, holder=holder, until=until)
     return _configure(
         core, commands, tenant, "seat", effect, now,
@@ -238,20 +239,6 @@ def _held(holder: str, seat: Seat) -> dict[str, Any]:
         "since": format_instant(seat.since),
         "until": None if seat.until is None else format_instant(seat.until),
     }
-
-
-def _no_seat(feature: str, total: int, used: int) -> Decision:
-    return Decision(
-        False,
-        Reason.LIMIT_REACHED,
-        limit_pico=total * E12,
-        used_pico=used * E12,
-        reserved_pico=0,
-        remaining_pico=0,
-        overage_pico=max(0, used - total) * E12,
-        detail=f"All {total} seats of {feature} are taken.",
-        help="Release a seat, or raise their number.",
-    )
 
 
 def _configure(
