@@ -471,6 +471,34 @@ def test_a_start_in_the_past_counts_and_bills_old_usage(scene: Subscribed) -> No
     assert scene.lines(october)[1] == ("basic/tokens", "tokens", "9", "0.18")
 
 
+# --- terms ------------------------------------------------------------------------------------
+
+
+def test_a_term_ends_or_goes_on_as_agreed(scene: Subscribed) -> None:
+    scene.begin(start="2026-08-31T00:00:00Z", term="P3M", auto_renew=False)
+    shown = scene.shown()
+    assert shown["end"] == shown["term_end"] == "2026-11-30T00:00:00Z"
+    assert scene.do("renew")["end"] == "2027-02-28T00:00:00Z", "counted from the start (K3)"
+    assert scene.do("renew", term="P1M")["end"] == "2027-03-28T00:00:00Z"
+    going_on = scene.do("renew", term="P3M", auto_renew=True)
+    assert (going_on["end"], going_on["auto_renew"]) == (None, True)
+    assert scene.do("cancel", at="term_end")["end"] == "2026-11-30T00:00:00Z"
+    assert scene.do("uncancel")["auto_renew"]
+    scene.set_clock("2026-11-30T00:00:00Z")
+    assert scene.check()["allowed"], "another term has begun"
+    assert scene.do("renew", auto_renew=False)["end"] == "2027-02-28T00:00:00Z"
+    scene.set_clock("2027-02-28T00:00:00Z")
+    assert scene.check()["reason"] == "no_subscription"
+    assert scene.do("renew", 409)["code"] == "subscription_ended"
+
+
+def test_without_a_term_there_is_none_to_renew_or_to_end_with(scene: Subscribed) -> None:
+    scene.begin()
+    assert scene.do("renew", 422)["code"] == "invalid_parameter"
+    assert scene.do("cancel", 422, at="term_end")["code"] == "invalid_parameter"
+    assert scene.do("renew", term="P1Y", auto_renew=False)["end"] == "2027-11-11T00:00:00Z"
+
+
 # --- previews, history, migration -------------------------------------------------------------
 
 

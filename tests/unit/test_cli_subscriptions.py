@@ -70,6 +70,8 @@ def test_show_has_what_is_scheduled_and_who_changed_what(stub: Stub, capsys: Cap
         (["uncancel", "sub_1"], "/uncancel", {}),
         (["pause", "sub_1", "--until", "2026-12-01T00:00:00Z"],
          "/pause", {"at": "now", "until": "2026-12-01T00:00:00Z"}),
+        (["renew", "sub_1", "--term", "P6M"], "/renew", {"term": "P6M"}),
+        (["renew", "sub_1", "--auto"], "/renew", {"auto_renew": True}),
         (["resume", "sub_1"], "/resume", {"at": "now"}),
         (["cancel", "sub_1", "--preview"], "/preview", {"action": "cancel", "at": "now"}),
     ],

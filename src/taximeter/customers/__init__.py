@@ -83,6 +83,8 @@ class Subscription(msgspec.Struct, frozen=True):
         segments: Ascending; the first begins with the subscription, neighbours differ.
         end: Exact instant it ended or will end, exclusive; None while no end is known.
         revision: Counts its changes, from 1.
+        term: Length it is agreed on for, such as "P1Y", counted from its start; None for open end.
+        auto_renew: Another term follows by itself; else it ends with the one that is agreed on.
     """
 
     id: str
@@ -93,6 +95,8 @@ class Subscription(msgspec.Struct, frozen=True):
     end: int | None = None
     created_at: int = 0
     revision: int = 1
+    term: str | None = None
+    auto_renew: bool = False
 
     @property
     def start(self) -> int:

@@ -11,6 +11,7 @@ from taximeter.errors import NotFound
 from taximeter.instants import format_instant
 from taximeter.ports import SubscriptionRevision
 from taximeter.services.tenant import Tenant
+from taximeter.subscriptions.changes import end_of_term
 from taximeter.subscriptions.standing import Status, status_at
 
 
@@ -35,6 +36,9 @@ def subscription_json(tenant: Tenant, subscription: Subscription, now: int) -> d
         "start": format_instant(subscription.start),
         "end": _text(subscription.end),
         "trial_end": _text(trial_end(subscription)),
+        "term": subscription.term,
+        "term_end": _text(end_of_term(subscription, max(now, subscription.start))),
+        "auto_renew": subscription.auto_renew,
         "anchor": subscription.anchor.value,
         "timezone": subscription.timezone,
         "addons": segment.addons,

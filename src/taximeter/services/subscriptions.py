@@ -55,6 +55,7 @@ class Wish(msgspec.Struct, frozen=True):
         phases: At least one.
         start: None for now.
         trial_end: None: as the first plan has it; not after `start` for no trial.
+        term, auto_renew: As of `Subscription`; a term that is not renewed sets the end.
         additional: Have it beside another one to the same plan.
     """
 
@@ -64,6 +65,8 @@ class Wish(msgspec.Struct, frozen=True):
     anchor: Anchor = Anchor.CALENDAR
     trial_end: int | None = None
     trial_us: int | None = None
+    term: str | None = None
+    auto_renew: bool = True
     additional: bool = False
 
 
@@ -72,13 +75,14 @@ class Change(msgspec.Struct, frozen=True):
     Something to be changed about a subscription.
 
     Attributes:
-        action: change, cancel, uncancel, pause, resume or unschedule.
-        at: now, period_end, or an instant.
+        action: change, cancel, uncancel, pause, resume, renew or unschedule.
+        at: now, period_end, term_end, or an instant.
         plan: None to stay on the plan; then a `version` is another version of it.
         version: Stay on exactly this catalogue version of the plan; None to follow newer ones.
         addons: Quantities to have from then on; 0 for none. Others stay.
         overrides: All overrides from then on; None to keep them, or with a new plan to have none.
         until: When a pause ends by itself.
+        term, auto_renew: Of a renewal, see `changes.renewed`.
         reason: For the record.
     """
 
@@ -89,6 +93,8 @@ class Change(msgspec.Struct, frozen=True):
     addons: dict[str, int] = {}
     overrides: dict[str, Any] | None = None
     until: int | None = None
+    term: str | None = None
+    auto_renew: bool | None = None
     reason: str = ""
 
 
@@ -131,7 +137,11 @@ def _begun(tenant: Tenant, wish: Wish, now: int) -> Subscription:
         changes.merged(segments),
         end=ends[-1],
         created_at=now,
+        term=wish.term,
+        auto_renew=wish.term is not None and wish.auto_renew,
     )
+    if wish.term is not None and not wish.auto_renew:
+        subscription = replace(subscription, end=changes.end_of_term(subscription, start))
     trial_end = wish.trial_end
     if trial_end is None:
         trial_us = wish.trial_us
@@ -206,6 +216,9 @@ def proposed(
     match wanted.action:
         case "uncancel":
             return changes.uncancelled(subscription, now), max(now, subscription.start)
+        case "renew":
+            after = changes.renewed(subscription, now, wanted.term, wanted.auto_renew)
+            return after, max(now, subscription.start)
         case "unschedule":
             assert isinstance(wanted.at, int), "an instant names what is scheduled"
             return changes.unscheduled(subscription, wanted.at, now), wanted.at

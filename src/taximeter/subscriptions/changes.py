@@ -17,10 +17,12 @@ from msgspec.structs import replace
 from taximeter.customers import Segment, Subscription
 from taximeter.errors import Refused, Rejected
 from taximeter.instants import format_instant
+from taximeter.subscriptions.phases import parse_length, term_end
 from taximeter.subscriptions.timeline import timeline_of
 
 NOW = "now"
 PERIOD_END = "period_end"
+TERM_END = "term_end"
 
 
 def effective_at(subscription: Subscription, at: str | int, now: int) -> int:
@@ -28,12 +30,12 @@ def effective_at(subscription: Subscription, at: str | int, now: int) -> int:
     The instant a change that is asked for at `now` takes effect.
 
     Args:
-        at: `now`, `period_end` (the end of the trial or period that runs), or an instant. Before
-            the subscription begins, its beginning counts as its present.
+        at: `now`, `period_end` (the end of the trial or period that runs), `term_end`, or an
+            instant. Before the subscription begins, its beginning counts as its present.
 
     Raises:
         Refused: `subscription_ended` if that is not before its end.
-        Rejected: `change_in_past`.
+        Rejected: `change_in_past`; `invalid_parameter` for the end of a term it does not have.
     """
     present = max(now, subscription.start)
     _still_there(subscription, present)
@@ -41,6 +43,11 @@ def effective_at(subscription: Subscription, at: str | int, now: int) -> int:
         return present
     if at == PERIOD_END:
         return timeline_of(subscription).containing(present).end
+    if at == TERM_END:
+        end = end_of_term(subscription, present)
+        if end is None:
+            raise Rejected("invalid_parameter", "at: term_end needs a subscription with a term.")
+        return end
     assert isinstance(at, int), at
     if at < now:
         raise Rejected(
@@ -111,7 +118,8 @@ def cancelled(subscription: Subscription, at: int) -> Subscription:
     Raises:
         Refused: `subscription_unchanged` if it ends then anyway.
     """
-    return _changed(subscription, replace(subscription, end=at), "ends then already")
+    after = replace(subscription, end=at, auto_renew=False)
+    return _changed(subscription, after, "ends then already")
 
 
 def uncancelled(subscription: Subscription, now: int) -> Subscription:
@@ -122,7 +130,50 @@ def uncancelled(subscription: Subscription, now: int) -> Subscription:
         Refused: `subscription_ended`, or `subscription_unchanged` if no end is planned.
     """
     _still_there(subscription, max(now, subscription.start))
-    return _changed(subscription, replace(subscription, end=None), "has no end to take back")
+    return _changed(subscription, _endless(subscription), "has no end to take back")
+
+
+def end_of_term(subscription: Subscription, at: int) -> int | None:
+    """The end of the term that an instant lies in; None without terms."""
+    if subscription.term is None:
+        return None
+    length = parse_length(subscription.term)
+    return term_end(length, subscription.start, at, subscription.timezone)
+
+
+def renewed(
+    subscription: Subscription, now: int, term: str | None, auto_renew: bool | None
+) -> Subscription:
+    """
+    Go on for another term behind the planned end, or from now on without end.
+
+    Args:
+        term: Its length, counted from the end that is planned; None for the agreed one, counted
+            from the start.
+        auto_renew: True to go on term by term; False to end with the term; None for one more term.
+
+    Raises:
+        Refused: `subscription_ended`, or `subscription_unchanged`.
+        Rejected: `invalid_parameter` if there is no term to renew by.
+    """
+    present = max(now, subscription.start)
+    _still_there(subscription, present)
+    length = term or subscription.term
+    if length is None:
+        raise Rejected("invalid_parameter", "term: it has none; say for how long, such as P1Y.")
+    after = replace(subscription, term=length, auto_renew=bool(auto_renew))
+    start, timezone = subscription.start, subscription.timezone
+    if auto_renew:
+        end = None
+    elif subscription.end is None:
+        end = term_end(parse_length(length), start, present, timezone)
+    elif auto_renew is False and term is None:
+        end = subscription.end
+    elif length == subscription.term:
+        end = term_end(parse_length(length), start, subscription.end, timezone)
+    else:
+        end = parse_length(length).after(subscription.end, timezone)
+    return _changed(subscription, replace(after, end=end), "is renewed like that already")
 
 
 def with_addons(subscription: Subscription, at: int, quantities: dict[str, int]) -> Subscription:
@@ -148,7 +199,7 @@ def unscheduled(subscription: Subscription, at: int, now: int) -> Subscription:
         Refused: `subscription_unchanged` if nothing is scheduled for that instant.
     """
     if at > now and subscription.end == at:
-        return replace(subscription, end=None)
+        return _endless(subscription)
     segments: list[Segment] = []
     for segment in subscription.segments:
         if segment.start == at and at > now and segments:
@@ -176,6 +227,11 @@ def _changed(before: Subscription, after: Subscription, otherwise: str) -> Subsc
             "subscription_unchanged", f"Subscription {before.id!r} {otherwise}; nothing changed."
         )
     return after
+
+
+def _endless(subscription: Subscription) -> Subscription:
+    """Without a planned end; with terms, one follows the other."""
+    return replace(subscription, end=None, auto_renew=subscription.term is not None)
 
 
 def _still_there(subscription: Subscription, at: int) -> None:

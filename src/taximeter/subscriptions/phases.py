@@ -1,5 +1,6 @@
 """
-Phases: a course that is agreed on at the beginning, such as three months of one plan, then another.
+Phases and terms: a course that is agreed on at the beginning, such as three months of one plan and
+then another, or a year that is renewed.
 
 A length like "P3M" ends at a local midnight (K2), counted from the start of the subscription and
 not from phase to phase, so that a start on the 31st does not drift (K3).
@@ -37,6 +38,20 @@ class Length(msgspec.Struct, frozen=True):
             if n:
                 at = Schedule(at, cadence, Anchor.ANNIVERSARY, timezone).nth(n - 1).end
         return at
+
+
+def term_end(length: Length, start: int, at: int, timezone: str) -> int:
+    """
+    The end of the term that an instant lies in, of terms that follow each other from a start.
+
+    Args:
+        length: Only months or only days.
+        at: Not before `start`.
+    """
+    cadence, size = (Cadence.MONTH, length.months) if length.months else (Cadence.DAY, length.days)
+    schedule = Schedule(start, cadence, Anchor.ANNIVERSARY, timezone)
+    n = schedule.index(at) // size + 1
+    return schedule.nth(n * size - 1).end
 
 
 def parse_length(text: str) -> Length:

@@ -197,6 +197,33 @@ def uncancel(subscription: str, *, server: Server = HERE) -> int:
 
 
 @app.command
+def renew(
+    subscription: str,
+    *,
+    term: str | None = None,
+    auto: bool = False,
+    reason: str | None = None,
+    server: Server = HERE,
+) -> int:
+    """
+    Another term behind the planned end.
+
+    Parameters
+    ----------
+    subscription
+        Its id.
+    term
+        Length such as P1Y or P6M; else the agreed one.
+    auto
+        Go on term by term from now on.
+    reason
+        For the record.
+    """
+    body = {"term": term, "auto_renew": True if auto else None, "reason": reason}
+    return _act(server, subscription, "renew", body)
+
+
+@app.command
 def pause(
     subscription: str,
     *,

@@ -208,6 +208,8 @@ class SubscriptionBody(Strict):
     addons: dict[str, int] = {}
     overrides: dict[str, Any] = {}
     phases: list[PhaseBody] = []
+    term: str | None = None
+    auto_renew: bool = True
     additional: bool = False
 
 
@@ -237,6 +239,12 @@ class MomentBody(Strict):
     reason: str = ""
 
 
+class RenewBody(Strict):
+    term: str | None = None
+    auto_renew: bool | None = None
+    reason: str = ""
+
+
 class ReasonBody(Strict):
     reason: str = ""
 
@@ -244,6 +252,8 @@ class ReasonBody(Strict):
 class ProposalBody(ChangeBody, kw_only=True):
     action: str = "change"
     until: str | None = None
+    term: str | None = None
+    auto_renew: bool | None = None
 
 
 class SegmentAnswer(msgspec.Struct):
@@ -311,6 +321,9 @@ class SubscriptionAnswer(msgspec.Struct):
     start: str
     end: str | None
     trial_end: str | None
+    term: str | None
+    term_end: str | None
+    auto_renew: bool
     anchor: Anchor
     timezone: str
     addons: dict[str, int]

@@ -24,10 +24,11 @@ from taximeter.services.subscription_views import (
     subscription_json,
 )
 from taximeter.services.subscriptions import Change, Phase, Wish, change, subscribe
-from taximeter.subscriptions.changes import NOW, PERIOD_END
+from taximeter.subscriptions.changes import NOW, PERIOD_END, TERM_END
 from taximeter.subscriptions.phases import parse_length
 
-_ACTIONS = ("change", "cancel", "uncancel", "pause", "resume")
+_ACTIONS = ("change", "cancel", "uncancel", "pause", "resume", "renew")
+_MOMENTS = (NOW, PERIOD_END, TERM_END)
 _TERMS_ERRORS = ("unknown_plan", "catalog_invalid", "currency_mismatch")
 _MOMENT_ERRORS = (
     "not_found", "invalid_timestamp", "change_in_past", "subscription_ended",
@@ -105,6 +106,14 @@ class SubscriptionRoutes:
                 request=shapes.ReasonBody, response=answer,
                 errors=("not_found", "subscription_ended", "subscription_unchanged"),
                 idempotent=True, example={},
+            ),
+            Route(
+                "POST", f"{one}/renew", self.renew,
+                scope="write", tags=tags, summary="Another term behind the planned end",
+                description="`auto_renew` true goes on term by term, false ends with the term.",
+                request=shapes.RenewBody, response=answer,
+                errors=("not_found", "subscription_ended", "subscription_unchanged"),
+                idempotent=True, example={"term": "P1Y"},
             ),
             Route(
                 "DELETE", f"{one}/scheduled/{{at}}", self.unschedule,
@@ -206,6 +215,13 @@ class SubscriptionRoutes:
         body = _optional(request, shapes.ReasonBody)
         return await self._change(request, Change("uncancel", reason=body.reason))
 
+    async def renew(self, request: Request) -> Response:
+        body = _optional(request, shapes.RenewBody)
+        wanted = Change(
+            "renew", term=_term(body.term), auto_renew=body.auto_renew, reason=body.reason
+        )
+        return await self._change(request, wanted)
+
     async def unschedule(self, request: Request) -> Response:
         at = parse_instant(request.params["at"])
         return await self._change(request, Change("unschedule", at))
@@ -235,7 +251,11 @@ class SubscriptionRoutes:
     async def preview_body(self, request: Request) -> Response:
         body = request.json(shapes.ProposalBody)
         wanted = msgspec.structs.replace(
-            _change(body), action=_action(body.action), until=_until(body.until)
+            _change(body),
+            action=_action(body.action),
+            until=_until(body.until),
+            term=_term(body.term),
+            auto_renew=body.auto_renew,
         )
         return await self._preview(request, wanted)
 
@@ -265,6 +285,8 @@ class SubscriptionRoutes:
 
 
 def _wish(body: shapes.SubscriptionBody) -> Wish:
+    if body.term is not None and (body.end is not None or body.phases):
+        raise Rejected("invalid_request", "term: phases or an end say already how long it is for.")
     trial_us = trial_end = None
     if body.trial is None:
         trial_us = 0
@@ -277,6 +299,8 @@ def _wish(body: shapes.SubscriptionBody) -> Wish:
         anchor=body.anchor,
         trial_us=trial_us,
         trial_end=trial_end,
+        term=_term(body.term),
+        auto_renew=body.auto_renew,
         additional=body.additional,
     )
 
@@ -333,7 +357,14 @@ def _action(text: str) -> str:
 
 
 def _moment(text: str) -> str | int:
-    return text if text in (NOW, PERIOD_END) else parse_instant(text)
+    return text if text in _MOMENTS else parse_instant(text)
+
+
+def _term(text: str | None) -> str | None:
+    """A length, checked."""
+    if text is not None:
+        parse_length(text)
+    return text
 
 
 def _until(text: str | None) -> int | None:
