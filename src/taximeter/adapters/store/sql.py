@@ -9,7 +9,8 @@ that NOT, AND and OR mean what they mean in `meters.filters`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -18,10 +19,9 @@ import msgspec
 
 from taximeter.adapters.store.leaves import column_name, leaf
 from taximeter.errors import Rejected
-from taximeter.events.envelope import Event
 from taximeter.meters.aggregate import finish
 from taximeter.meters.definition import Aggregation, Meter, check_dimension, is_estimate
-from taximeter.meters.expression_code import evaluator
+from taximeter.meters.expression_code import Evaluate, evaluator
 from taximeter.meters.filters import (
     And,
     Compare,
@@ -34,11 +34,13 @@ from taximeter.meters.filters import (
     parse_filter,
 )
 from taximeter.meters.kinds import SESSIONS
-from taximeter.meters.paths import ATTRIBUTES, path_problem, read, segments
+from taximeter.meters.paths import ATTRIBUTES, path_problem, segments
 from taximeter.meters.rounding import half_up
 from taximeter.meters.sketch import new_sketch, see
 from taximeter.meters.values import canonical_text
-from taximeter.quantities import E12, FRACTION_DIGITS, exact_pico
+from taximeter.quantities import E12, FRACTION_DIGITS, exact_pico, format_quantity
+
+_WIDE: Final = Context(prec=60, traps=[Inexact])
 
 Place: TypeAlias = tuple[Any, ...]
 """Where a total belongs, such as (window, *group) or (scope, *group)."""
@@ -202,7 +204,7 @@ def value_column(statement: Statement, meter: Meter) -> str:
     if meter.aggregation is Aggregation.UNIQUE or meter.aggregation in SESSIONS:
         return statement.distinct(meter.value)
     if path_problem(meter.value) is not None:
-        return f"expression_at(data, {statement.bind(meter.value)})"
+        return f"expression_at(data, {statement.bind(meter.value)})::{_QUANTITY}"
     return statement.quantity(meter.value)
 
 
@@ -348,11 +350,7 @@ def _members(row: Any) -> tuple[Any, ...]:
 
 def pico_of(quantity: Decimal) -> int:
     """A DECIMAL(38, 12) as pico."""
-    sign, digits, exponent = quantity.as_tuple()
-    assert isinstance(exponent, int)
-    assert -exponent <= FRACTION_DIGITS
-    pico: int = int("".join(map(str, digits))) * 10 ** (FRACTION_DIGITS + exponent)
-    return -pico if sign else pico
+    return int(_WIDE.to_integral_exact(_WIDE.scaleb(quantity, FRACTION_DIGITS)))
 
 
 # --- functions the statements call ------------------------------------------------------------
@@ -370,7 +368,8 @@ def compare_numbers(text: str | None, other: str | None) -> int | None:
 
 def numeric_text(text: str | None) -> Decimal | None:
     """The quantity of a string's leaf, however it is spelled; None if it is none."""
-    return _decimal(None if text is None else exact_pico(text[1:]))
+    pico = None if text is None else exact_pico(text[1:])
+    return None if pico is None else Decimal(f"{pico}E-12")
 
 
 def canonical_at(data: str | None, path: str) -> str | None:
@@ -383,24 +382,34 @@ def canonical_at(data: str | None, path: str) -> str | None:
     return canonical_text(value)
 
 
-def expression_at(data: str | None, text: str) -> Decimal | None:
+def expression_at(data: str | None, text: str) -> str | None:
     """The value of an event by an expression; None if it is missing or no quantity."""
-    paths, evaluate = evaluator(text)
-    event = Event("", "", "", data=None if data is None else _json.decode(data))
+    places, evaluate = _reading(text)
+    members = {} if data is None else _json.decode(data)
+    values = []
+    for names in places:
+        value: Any = members
+        for name in names:
+            value = value.get(name) if value.__class__ is dict else None
+        values.append(value)
     try:
-        return _decimal(evaluate(*(read(event, path) for path in paths)))
+        pico = evaluate(*values)
     except Rejected:
         return None
+    return None if pico is None else format_quantity(pico)
 
 
-def _decimal(pico: int | None) -> Decimal | None:
-    return None if pico is None else Decimal(f"{pico}E-12")
+@lru_cache(maxsize=256)
+def _reading(text: str) -> tuple[tuple[tuple[str, ...], ...], Evaluate]:
+    """Where an expression reads, and its function."""
+    paths, evaluate = evaluator(text)
+    return tuple(map(segments, paths)), evaluate
 
 
 FUNCTIONS: Final[tuple[tuple[Callable[..., Any], list[Any], str], ...]] = (
     (compare_numbers, ["VARCHAR", "VARCHAR"], "INTEGER"),
     (numeric_text, ["VARCHAR"], "DECIMAL(38, 12)"),
     (canonical_at, ["VARCHAR", "VARCHAR"], "VARCHAR"),
-    (expression_at, ["VARCHAR", "VARCHAR"], "DECIMAL(38, 12)"),
+    (expression_at, ["VARCHAR", "VARCHAR"], "VARCHAR"),
 )
 """Python for the rare cases that SQL cannot do exactly: function, types it takes, type it gives."""
