@@ -44,6 +44,8 @@ def test_little_credit_grants_little(fake: Fake) -> None:
         assert hold.granted == 6
         assert not hold.use(7)
         assert hold.use(6)
+        # A part was granted because there is no more: nobody is asked for it again.
+        assert not fake.seen(f"/v1/reservations/{hold.id}/extend")
     assert fake.used == 6
 
 

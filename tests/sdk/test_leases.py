@@ -111,6 +111,14 @@ def test_what_does_not_fit_the_slice_is_asked_of_the_server(fake: Fake) -> None:
         assert not meter.check("acme", "chat", 901)
 
 
+def test_what_did_not_fit_took_nothing_of_the_slice(fake: Fake) -> None:
+    with Taximeter(fake.url) as meter:
+        meter.lease("acme", "chat", 10)
+        assert meter.consume("acme", "chat", 6).decided_by == "lease"
+        assert meter.consume("acme", "chat", 5).decided_by == "server"
+        assert meter.check("acme", "chat").left == 4
+
+
 def test_on_a_partition_the_slice_is_used_up_and_then_the_fail_policy_decides(fake: Fake) -> None:
     with Taximeter(fake.url, timeout=0.2, fail={"chat": "lease"}) as meter:
         meter.lease("acme", "chat", 100)

@@ -164,6 +164,20 @@ class Story:
         assert not list(self.directory.iterdir())
 
 
+def test_what_waits_on_disk_goes_before_what_came_after_it(tmp_path: Path) -> None:
+    outbox = Story(tmp_path, 0).outbox
+    for number in range(8):
+        outbox.put(EVENT, b"%d" % number)
+    answered = outbox.take(1_000)
+    outbox.answered(answered)
+    outbox.put(EVENT, b"8")
+    while not outbox.is_empty():
+        taken = outbox.take(1_000)
+        answered += taken
+        outbox.answered(taken)
+    assert [int(item.text) for item in answered] == list(range(9))
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_every_item_is_answered_or_counted_whatever_happens(tmp_path: Path, seed: int) -> None:
     story = Story(tmp_path, seed)
