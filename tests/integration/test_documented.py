@@ -25,7 +25,13 @@ DOCS = Path(__file__).parents[2] / "docs"
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
     node = Node(Settings(data=tmp_path_factory.mktemp("documented")))
     return Surroundings(
-        node.core, Authenticator([], node.clock.now), node.log, node.keeper, node.settings
+        node.core,
+        Authenticator([], node.clock.now),
+        node.log,
+        node.keeper,
+        node.settings,
+        node.commands,
+        node.ledger,
     )
 
 
