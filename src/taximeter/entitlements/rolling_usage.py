@@ -98,13 +98,12 @@ class RollingUsage:
         return [[str(index), str(pico)] for index, pico in sorted(self._buckets.items())]
 
     def _first_at(self, now: int) -> int:
-        """The bucket of the first instant that is in the window: what is used at T is out at
-        T + length."""
-        return max(0, now - self._window + 1) // self._width
+        """The first bucket that is not yet wholly before now - length."""
+        return max(0, now - self._window) // self._width
 
     def _leaves_at(self, index: int) -> int:
         """The first instant whose window has nothing of a bucket."""
-        return (index + 1) * self._width + self._window - 1
+        return (index + 1) * self._width + self._window
 
     def _floor_of(self, newest: int) -> int:
         """The first bucket that may still be asked for when the newest usage may be ahead."""

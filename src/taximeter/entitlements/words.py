@@ -83,7 +83,9 @@ def credit_help(funds: Funds, units_pico: int, most_pico: int) -> str:
 def _limit(reading: Reading) -> str:
     limit = _amount(reading, reading.limit_pico or 0)
     if reading.kind is Kind.RATE:
-        return f"a rate limit of {_pace(reading)}{_whose(reading)}"
+        rule = _imposed_by(reading)
+        by = f", imposed by rule {rule!r}," if rule else ""
+        return f"a rate limit of {_pace(reading)}{_whose(reading)}{by}"
     if reading.kind is Kind.BUDGET:
         return f"a budget {reading.key!r} of {limit}{_whose(reading)}"
     return f"a {reading.enforcement.value} limit of {limit}{_whose(reading)} {_window(reading)}"
@@ -104,9 +106,16 @@ def _whose(reading: Reading) -> str:
 
 def _window(reading: Reading) -> str:
     """From the key of the limit: "user:first_use:5h" is "from the first use in 5h"."""
-    name, _, length = reading.key.removeprefix(f"{reading.level}:").partition(":")
+    key = reading.key.removeprefix(f"throttle:{_imposed_by(reading)}:")
+    name, _, length = key.removeprefix(f"{reading.level}:").partition(":")
     words = _WINDOWS.get(name, "in this window")
     return f"{words} {length}" if length else words
+
+
+def _imposed_by(reading: Reading) -> str:
+    """The rule that throttles: "throttle:runaway:rate:1m" is of rule runaway; else ""."""
+    first, _, rest = reading.key.partition(":")
+    return rest.partition(":")[0] if first == "throttle" else ""
 
 
 def _amount(reading: Reading, pico: int) -> str:
@@ -142,6 +151,8 @@ def _would_fit(reading: Reading, amount_pico: int) -> bool:
 def _raise(reading: Reading) -> str:
     if reading.kind is Kind.BUDGET:
         return f"raise the budget {reading.key!r}"
+    if rule := _imposed_by(reading):
+        return f"have the throttle of rule {rule!r} lifted"
     if reading.kind is Kind.RATE:
         return "raise the plan's rate limit"
     if reading.level == CUSTOMER:
