@@ -5,8 +5,9 @@ what weighs time the level at every instant where anything can change.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -45,12 +46,16 @@ class Seen(NamedTuple):
 
 
 def number(value: Any) -> Fraction:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+    """A number, or a text that JSON would read as one."""
+    if isinstance(value, str):
+        try:
+            read_back = json.loads(value, parse_float=Decimal, parse_constant=str)
+        except ValueError:
+            raise Invalid from None
+        value = None if value != value.strip() or isinstance(read_back, str) else read_back
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Invalid
-    try:
-        exact = Fraction(Decimal(value))
-    except InvalidOperation:
-        raise Invalid from None
+    exact = Fraction(value)
     if (exact * E12).denominator != 1 or abs(exact) >= 10**26:
         raise Invalid
     return exact
