@@ -129,7 +129,7 @@ class Hook(msgspec.Struct, frozen=True):
         unit_pico: What a measured value is multiplied with: 10^12 for a meter that counts.
         included_pico: (instant) -> units that the period includes before credit is spent; None:
             credit pays from the first unit.
-        used_pico: (instant) -> units counted in that period, with the event.
+        used_pico: (instant) -> units counted in that period; with the event if `is_counted`.
         cost_path: Where the event has the dimension that the cost goes by.
         pools: Parents, nearest first.
     """
@@ -143,6 +143,7 @@ class Hook(msgspec.Struct, frozen=True):
     cost_path: str | None = None
     included_pico: Callable[[int], int] | None = None
     used_pico: Callable[[int], int] | None = None
+    is_counted: bool = True
     pools: tuple[Pool, ...] = ()
     pool_keys: tuple[str, ...] = ()
 
@@ -187,6 +188,7 @@ class Hook(msgspec.Struct, frozen=True):
             return 0
         if self.included_pico is not None and self.used_pico is not None:
             included, used = self.included_pico(at), self.used_pico(at)
+            used += 0 if self.is_counted else units_pico
             units_pico = max(0, used - included) - max(0, used - units_pico - included)
         dimension = None
         if self.cost_path is not None:

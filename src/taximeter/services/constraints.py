@@ -163,11 +163,11 @@ class Constraints:
     def _pooled(self, account: Account, limit: Limit) -> int:
         """What those who pool with an account have used of its limit."""
         purse = self._tenant.live.gate.purses.get(account.customer)
-        if purse is None or not purse.gauges:
+        if purse is None or not (purse.gauges or purse.dormant):
             return 0
         gauged = pooled_gauged(self._tenant, account, self._allowance.feature, limit)
-        gauge = purse.gauges.get(gauged.key)
-        return 0 if gauge is None else gauge.used_pico(self._now)
+        used: int = gauged.peek(purse, ()).used_pico(self._now)
+        return used
 
     def _gauge_reading(
         self, account: Account, purse: Purse | None, limit: Limit, level: str, value: str

@@ -92,7 +92,8 @@ def _hook(
         cost=entitlement.cost if entitlement is not None else None,
         cost_path=None if entitlement is None else cost_path(entitlement, meter),
         included_pico=None if main is None or allowance is None else allowance.included_at,
-        used_pico=None if main is None or allowance is None else allowance.used_at,
+        used_pico=None if main is None or allowance is None else main_usage(tenant, allowance),
+        is_counted=own and main is not None and not needs_gauge(main),
         pools=pools,
         pool_keys=tuple(parent.customer for parent in tenant.pool_of(account.customer)),
     )
@@ -153,6 +154,27 @@ def pooled_gauged(tenant: Tenant, parent: Account, feature: str, limit: Limit) -
     """Where a parent keeps what those who pool with it have used of a limit of its own."""
     key = (feature, limit.key) if needs_gauge(limit) else (feature, limit.key, POOLED)
     return Gauged(key, gauge_maker(tenant, parent, feature, limit))
+
+
+def main_usage(tenant: Tenant, allowance: Allowance) -> Callable[[int], int]:
+    """
+    (instant) -> units that count against the main limit in its window then, whoever of a pool used
+    them. The owner's own usage of a billing period is in its counters, all else in gauges.
+    """
+    main = allowance.entitlement.main
+    assert main is not None, "only asked for an entitlement with a limit"
+    purses, owner, schedule = tenant.live.gate.purses, allowance.owner, allowance.lane.schedule
+    gauged = pooled_gauged(tenant, owner, allowance.feature, main)
+
+    def in_gauge(at: int) -> int:
+        purse = purses.get(owner.customer)
+        return gauged.peek(purse, ()).used_pico(at) if purse is not None else 0
+
+    def in_period(at: int) -> int:
+        shared = in_gauge(at) if schedule.covers(at) else 0
+        return allowance.used_at(at) + shared
+
+    return in_gauge if needs_gauge(main) else in_period
 
 
 def gauge_maker(
