@@ -137,7 +137,7 @@ CODES: Final[dict[str, str]] = {
     "not_entitled": "Nothing the customer is subscribed to includes the feature.",
     "no_subscription": "The customer is not subscribed to anything now.",
     "paused": "The subscription is paused, or the feature is blocked.",
-    "already_resolved": "The reservation was settled or released before.",
+    "already_resolved": "The reservation or review was resolved before.",
     "reservation_expired": "The reservation lapsed before this came.",
     "exceeds_reservation": "More was used than is reserved; say allow_overage to book it.",
     "grant_ended": "The grant has ended: it was voided, or it expired.",

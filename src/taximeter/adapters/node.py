@@ -45,6 +45,7 @@ from taximeter.services.ledger import Ledger
 from taximeter.services.noticed import readings
 from taximeter.services.notices import NoticeService
 from taximeter.services.rebuild import begin_rebuild, rebuild, recount_subjects
+from taximeter.services.rules import RuleService
 from taximeter.services.sequencer import Sequencer
 from taximeter.services.telemetry import Telemetry
 from taximeter.services.tenant import Tenant
@@ -115,6 +116,8 @@ class Node:
         self.notices = NoticeService(self.core, notice_senders(settings), readings)
         self.core.notices = self.notices
         self.notices.load()
+        self.rules = RuleService(self.core)
+        self.core.rules = self.rules
         self.owner_key = self._ensure_owner_key()
         self._closed_segments = len(list(segment_spans(self.log.segments())))
         self._tasks: list[asyncio.Task[None]] = []
@@ -252,6 +255,7 @@ class Node:
             asyncio.create_task(clockwork.run(self.core, self.commands)),
         ]
         await self.notices.start()
+        await self.rules.start()
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -260,6 +264,7 @@ class Node:
                 await task
         if self.server is not None:
             await self.server.stop(STOP_GRACE_S)
+        await self.rules.stop()
         await self.notices.stop()
         await self.committer.close()
         if self.committer.failure is None and self.committer.full is None:
@@ -330,6 +335,7 @@ class Node:
         try:
             await self.committer.flushed()
             await self.ledger.catch_up(note_position=True)
+            await self.rules.catch_up()
             await asyncio.to_thread(lambda: self.snapshots.write(position, encode(snapshot)))
             self._snapshot_position = position
         except (OSError, TaximeterError) as error:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from taximeter.catalog.features import CUSTOMER, Enforcement
+from taximeter.catalog.features import CUSTOMER, PARENT, Enforcement
 from taximeter.entitlements.readings import Funds, Kind, Reading
 from taximeter.instants import format_instant
 from taximeter.quantities import format_quantity
@@ -64,11 +64,22 @@ def credit_detail(feature: str, funds: Funds, units_pico: int) -> str:
     )
 
 
-def credit_help(funds: Funds, units_pico: int, most_pico: int) -> str:
-    """What would help where credit does not suffice; `most_pico` could be paid for."""
+def credit_help(
+    main: Reading, funds: Funds, amount_pico: int, units_pico: int, most_pico: int
+) -> str:
+    """
+    What would help where credit does not suffice.
+
+    Args:
+        main: The limit that includes the rest of the amount.
+        units_pico: The part of the amount that is beyond it.
+        most_pico: The largest amount that is allowed.
+    """
     options = []
     if most_pico > 0:
         options.append(f"ask for at most {format_quantity(most_pico)}")
+    if main.limit_pico and main.resets_at is not None and _would_fit(main, amount_pico):
+        options.append(f"wait until {format_instant(main.resets_at)}")
     if funds.is_sold():
         missing_pico = funds.cost_pico(units_pico) - funds.available_pico
         options.append(f"add at least {format_quantity(missing_pico)} {funds.credit} credit")
@@ -88,6 +99,8 @@ def _limit(reading: Reading) -> str:
         return f"a rate limit of {_pace(reading)}{_whose(reading)}{by}"
     if reading.kind is Kind.BUDGET:
         return f"a budget {reading.key!r} of {limit}{_whose(reading)}"
+    if reading.grace_pico:
+        limit += f" ({_amount(reading, reading.ceiling_pico or 0)} with grace)"
     return f"a {reading.enforcement.value} limit of {limit}{_whose(reading)} {_window(reading)}"
 
 
@@ -157,6 +170,8 @@ def _raise(reading: Reading) -> str:
         return "raise the plan's rate limit"
     if reading.level == CUSTOMER:
         return "raise the plan's limit"
+    if reading.level == PARENT:
+        return f"raise the limit of {reading.scope!r}"
     return f"raise the plan's limit for each {reading.level}"
 
 

@@ -20,6 +20,7 @@ USAGE_CROSSED: Final = "usage.threshold_crossed"
 BALANCE_LOW: Final = "balance.low"
 BUDGET_CROSSED: Final = "budget.threshold_crossed"
 LIMIT_AHEAD: Final = "forecast.limit_ahead"
+RULE_FIRED: Final = "rule.fired"
 WEBHOOK_DISABLED: Final = "webhook.disabled"
 WEBHOOK_TEST: Final = "webhook.test"
 

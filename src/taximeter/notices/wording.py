@@ -14,6 +14,7 @@ _SUBJECTS: Final = {
     types.BALANCE_LOW: "{customer}: {credit} balance is down to {balance}",
     types.BUDGET_CROSSED: "{customer}: budget {budget} has reached {threshold}",
     types.LIMIT_AHEAD: "{customer}: {feature} will reach its limit at {expected_at}",
+    types.RULE_FIRED: "{customer}: rule {rule} has fired",
     types.WEBHOOK_DISABLED: "Webhook {webhook} is disabled: {reason}",
 }
 

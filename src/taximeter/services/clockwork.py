@@ -62,11 +62,14 @@ def _sync_some(commands: Commands, tenant: Tenant, now: int) -> None:
 
 
 def prune(tenant: Tenant, now: int) -> None:
-    """Forget gauges that no later instant can ask for: users and keys come and go."""
+    """Forget gauges, and what rules remember, that no later instant can ask for: users and keys
+    come and go."""
     for purse in tenant.live.gate.purses.values():
         for key, gauge in list(purse.gauges.items()):
             if not gauge.prune(now):
                 del purse.gauges[key]
+    memories = tenant.live.memories
+    tenant.live.memories = {key: one for key, one in memories.items() if one.prune(now)}
 
 
 async def run(core: Core, commands: Commands) -> None:

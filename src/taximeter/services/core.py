@@ -23,6 +23,7 @@ from taximeter.ports import (
     UsageQuery,
     UsageRow,
 )
+from taximeter.rules.trial import Trial, TrialSpec
 from taximeter.services.committer import Committer
 from taximeter.services.feed import Feed
 from taximeter.services.sequencer import Sequencer
@@ -31,6 +32,7 @@ from taximeter.services.tenant import Tenant
 
 if TYPE_CHECKING:
     from taximeter.services.notices import NoticeService
+    from taximeter.services.rules import RuleService
 
 T = TypeVar("T")
 
@@ -80,6 +82,7 @@ class Store(Protocol):
         self, namespace: str, upto: int, subjects: Sequence[str]
     ) -> dict[str, int]: ...
     async def fold(self, spec: FoldSpec) -> Folded: ...
+    async def trial(self, spec: TrialSpec) -> Trial: ...
 
 
 class Core:
@@ -89,6 +92,7 @@ class Core:
     Attributes:
         rebuilds: Folds of history under way, for /v1/status.
         notices: Set by the node; without it, nobody is told anything.
+        rules: Set by the node; without it, fires of rules are not followed up.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class Core:
         self.rebuilds: list[dict[str, Any]] = []
         self.changed = asyncio.Event()
         self.notices: NoticeService | None = None
+        self.rules: RuleService | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def tenant(self, namespace: str) -> Tenant:

@@ -76,6 +76,8 @@ class NoticeService:
         self.published: dict[str, int] = {}
         self._drafts: list[_Draft] = []
         self._drafted = asyncio.Event()
+        self._told = self._stored = 0  # how many drafts there were, and how many are in the books
+        self._progress = asyncio.Condition()
         self._listeners: dict[str, set[tuple[str | None, Listener]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -140,6 +142,12 @@ class NoticeService:
         self._draft(_Draft((notice,), tuple(email), None, time.perf_counter()))
         return notice
 
+    async def settled(self) -> None:
+        """Wait until everything told so far is in the books."""
+        told = self._told
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._stored >= told)
+
     def _found(self, namespace: str, customer: str, news: list[Change], now: int) -> None:
         """What the watch has found of one customer."""
         noticed = time.perf_counter()
@@ -160,6 +168,7 @@ class NoticeService:
 
     def _draft(self, draft: _Draft) -> None:
         self._drafts.append(draft)
+        self._told += 1
         self._drafted.set()
 
     # --- storing ----------------------------------------------------------------------------
@@ -180,6 +189,9 @@ class NoticeService:
                     await asyncio.sleep(TRY_AGAIN_S)
                 else:
                     del self._drafts[: len(batch)]
+                    async with self._progress:
+                        self._stored += len(batch)
+                        self._progress.notify_all()
 
     async def _store(self, batch: list[_Draft]) -> None:
         # Nobody is told of usage that a crash could still take back.

@@ -17,6 +17,7 @@ import msgspec
 from taximeter.adapters.books import invoice_table, rows
 from taximeter.adapters.books.connection import Connection
 from taximeter.adapters.books.notice_table import NoticeTable
+from taximeter.adapters.books.rule_table import RuleTable
 from taximeter.customers import Customer, Subscription
 from taximeter.errors import NotFound, Refused, Rejected
 from taximeter.ports import (
@@ -30,7 +31,7 @@ from taximeter.ports import (
 )
 
 
-class SqliteBooks(NoticeTable):
+class SqliteBooks(NoticeTable, RuleTable):
     """
     Everything that is configured or billed, in `path`.
 

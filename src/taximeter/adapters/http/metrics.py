@@ -42,6 +42,7 @@ class _NodeCollector:
         yield from self._stages()
         yield from self._latencies()
         yield from self._notices()
+        yield from self._rules()
         yield from self._process()
 
     def _events(self) -> Iterator[Metric]:
@@ -165,6 +166,26 @@ class _NodeCollector:
             service.delivery.first_seconds,
         )
         yield from (stored, attempts, due, seconds)
+
+    def _rules(self) -> Iterator[Metric]:
+        service = self._around.core.rules
+        if service is None:
+            return
+        fires = CounterMetricFamily(
+            "taximeter_rule_fires",
+            "Rules that fired, by mode.",
+            labels=["namespace", "rule", "mode"],
+        )
+        for labels, count in sorted(service.fires.items()):
+            fires.add_metric(labels, count)
+        reviews = GaugeMetricFamily(
+            "taximeter_reviews_open",
+            "Fires of rules that wait for a review.",
+            labels=["namespace"],
+        )
+        for name, count in sorted(service.open_reviews.items()):
+            reviews.add_metric([name], count)
+        yield from (fires, reviews)
 
     def _process(self) -> Iterator[Metric]:
         used = resource.getrusage(resource.RUSAGE_SELF)

@@ -31,6 +31,7 @@ from taximeter.adapters.store.lookups import (
     find,
     line_events,
     list_events,
+    received,
     scan,
 )
 from taximeter.adapters.store.recounts import recount
@@ -39,7 +40,9 @@ from taximeter.adapters.store.usage import usage
 from taximeter.adapters.store.wire import SEAL_ROWS, Progress
 from taximeter.errors import Unavailable
 from taximeter.live.refold import Folded, FoldSpec, refold
+from taximeter.periods import Period
 from taximeter.ports import EventsQuery, LineScope, Recount, StoredEvent, UsageQuery, UsageRow
+from taximeter.rules.trial import Trial, TrialSpec, run_trial
 
 MERGED_ROWS: Final = 1_000_000
 MERGE_FILES: Final = 8
@@ -310,6 +313,18 @@ class ColumnarStore:
             after=spec.after,
         )
         return refold(spec, ((stored.event, stored.time) for stored in events))
+
+    def trial(self, spec: TrialSpec) -> Trial:
+        """When a rule would have fired."""
+        self.refresh(spec.upto)
+        events = received(
+            self._db,
+            spec.namespace,
+            spec.upto,
+            spec.rule.on,
+            Period(max(0, spec.warm_from), spec.end),
+        )
+        return run_trial(spec, ((one.seq, one.event, one.time, one.received_at) for one in events))
 
     def _sources(self) -> Iterator[str]:
         """The relations behind `events`, newest first."""

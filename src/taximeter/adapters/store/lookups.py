@@ -19,6 +19,7 @@ from taximeter.adapters.store.sql import (
     value_column,
 )
 from taximeter.adapters.store.usage import one_of
+from taximeter.periods import Period
 from taximeter.ports import EventsQuery, LineScope, StoredEvent
 
 _FETCH_ROWS: Final = 10_000
@@ -165,6 +166,34 @@ def scan(
     try:
         cursor.execute(
             f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(conditions)}",
+            statement.parameters,
+        )
+        while rows := cursor.fetchmany(_FETCH_ROWS):
+            yield from map(stored_event, rows)
+    finally:
+        cursor.close()
+
+
+def received(
+    db: duckdb.DuckDBPyConnection,
+    namespace: str,
+    upto: int,
+    types: tuple[str, ...],
+    span: Period,
+) -> Iterator[StoredEvent]:
+    """All events of these types that were received in a span, in the order of the log."""
+    statement = Statement(NO_LEAVES)
+    conditions = [
+        f"namespace = {statement.bind(namespace)}",
+        f"seq <= {statement.bind(upto)}",
+        one_of(statement, "type", types),
+        f"received_at >= {statement.bind(span.start)}",
+        f"received_at < {statement.bind(span.end)}",
+    ]
+    cursor = db.cursor()
+    try:
+        cursor.execute(
+            f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY seq",
             statement.parameters,
         )
         while rows := cursor.fetchmany(_FETCH_ROWS):

@@ -32,6 +32,7 @@ from taximeter.adapters.store.wire import (
 from taximeter.errors import TaximeterError, Unavailable
 from taximeter.live.refold import Folded, FoldSpec
 from taximeter.ports import EventsQuery, LineScope, Recount, StoredEvent, UsageQuery, UsageRow
+from taximeter.rules.trial import Trial, TrialSpec
 
 MAX_PENDING: Final = 64
 MAX_ATTEMPTS: Final = 2
@@ -165,6 +166,10 @@ class StoreProcess:
     async def fold(self, spec: FoldSpec) -> Folded:
         folded: Folded = await self.call("fold", spec, timeout_s=LONG_S)
         return folded
+
+    async def trial(self, spec: TrialSpec) -> Trial:
+        tried: Trial = await self.call("trial", spec, timeout_s=LONG_S)
+        return tried
 
     async def scan(
         self,

@@ -28,6 +28,7 @@ from taximeter.adapters.store.wire import Answer, Request, Setup, dump_error, pa
 from taximeter.errors import TaximeterError, Unavailable
 from taximeter.live.refold import FoldSpec
 from taximeter.ports import EventsQuery, LineScope, UsageQuery
+from taximeter.rules.trial import TrialSpec
 
 TICK_S: Final = 0.25
 PART_EVENTS: Final = 5_000
@@ -127,7 +128,7 @@ class Worker:
 def _upto(request: Request) -> int:
     """The position a request needs."""
     match request.arguments:
-        case (UsageQuery() | EventsQuery() | LineScope() | FoldSpec() as query, *_):
+        case (UsageQuery() | EventsQuery() | LineScope() | FoldSpec() | TrialSpec() as query, *_):
             return query.upto
         case (str(), int() as upto, *_):  # find, scan, count_by_subject
             return upto

@@ -13,6 +13,7 @@ from taximeter.adapters.http.routes.notices import NoticeRoutes
 from taximeter.adapters.http.routes.operating import OperatingRoutes
 from taximeter.adapters.http.routes.pages import PageRoutes
 from taximeter.adapters.http.routes.reservations import ReservationRoutes
+from taximeter.adapters.http.routes.rules import RuleRoutes
 from taximeter.adapters.http.routes.subscriptions import SubscriptionRoutes
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
@@ -32,6 +33,7 @@ def all_routes(around: Surroundings) -> list[Route]:
         *CreditRoutes(around).routes(),
         *BudgetRoutes(around).routes(),
         *NoticeRoutes(around).routes(),
+        *RuleRoutes(around).routes(),
         *InvoiceRoutes(around).routes(),
         *operating.routes(),
     ]
