@@ -110,7 +110,9 @@ def test_a_soft_limit_with_a_grace_share_refuses_beyond_limit_and_grace() -> Non
     assert one(soft(1000 * E12, tenth), 100 * E12).reason is Reason.SOFT_LIMIT_EXCEEDED
     refused = one(soft(1000 * E12, tenth), 100 * E12 + 1)
     assert refused.reason is Reason.LIMIT_REACHED
-    assert "a soft limit of 1000 in this period and 100 left" in str(refused.detail)
+    assert "a soft limit of 1000 (1100 with grace) in this period and 100 left" in str(
+        refused.detail
+    )
     assert not one(soft(1000 * E12, 0), 1).allowed
 
 
@@ -325,6 +327,9 @@ def test_included_units_go_first_and_credit_pays_the_rest() -> None:
     beyond = decide("chat", (nearly,), 60 * E12, usd(1))
     assert (beyond.reason, beyond.credit_cost_pico) == (Reason.CREDIT_AVAILABLE, E12)
     assert decide("chat", (nearly,), 61 * E12, usd(1)).reason is Reason.INSUFFICIENT_CREDIT
+    assert decide("chat", (nearly,), 61 * E12, usd(1)).help == (
+        "Ask for at most 60, wait until 2026-12-01T00:00:00Z, or add at least 0.02 usd credit."
+    )
     assert largest_allowed((nearly,), usd(1)) == 60 * E12
     assert beyond_included((nearly,), 60 * E12) == 50 * E12
 
@@ -352,7 +357,9 @@ def test_a_customer_without_a_limit_of_its_own_has_what_the_parent_shares() -> N
         "parent",
         100 * E12,
     )
-    assert decide("chat", pooled, 6 * E12).reason is Reason.LIMIT_REACHED
+    refused = decide("chat", pooled, 6 * E12)
+    assert refused.reason is Reason.LIMIT_REACHED
+    assert refused.help == "Ask for at most 5 or raise the limit of 'holding'."
     paid = decide("chat", pooled, 55 * E12, usd(1))
     assert (paid.reason, paid.credit_cost_pico) == (Reason.CREDIT_AVAILABLE, E12)
     assert largest_allowed(pooled, usd(1)) == 55 * E12

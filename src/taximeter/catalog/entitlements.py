@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from taximeter.catalog.features import (
     CUSTOMER,
+    PARENT,
     BooleanEntitlement,
     Entitlement,
     Feature,
@@ -38,7 +39,7 @@ from taximeter.quantities import exact_pico, format_quantity
 MAX_LIMITS: Final = 32
 """Limits and rates of one entitlement: each costs time in every decision."""
 
-RESERVED_LEVELS: Final = frozenset({CUSTOMER, "parent"})
+RESERVED_LEVELS: Final = frozenset({CUSTOMER, PARENT})
 ADDITIVE: Final = frozenset({Aggregation.COUNT, Aggregation.SUM})
 """Meters whose usage of two stretches of time, or of two users, adds up to that of both."""
 

@@ -19,6 +19,8 @@ from taximeter.quantities import E12
 
 CUSTOMER: Final = "customer"
 """The level of a limit that all usage of a customer counts against."""
+PARENT: Final = "parent"
+"""The level of a limit that a parent customer shares."""
 
 
 class FeatureType(StrEnum):

@@ -301,7 +301,7 @@ def _decide_funded(
     beyond_pico = beyond_included(readings, amount_pico)
     cost_pico = funds.cost_pico(beyond_pico) if funds.is_sold() else None
     if payable_pico is not None and payable_pico < amount_pico:
-        return _unpaid(feature, readings, beyond_pico, funds, cost_pico)
+        return _unpaid(feature, readings, amount_pico, funds, cost_pico)
     reason = _funded_reason(main, beyond_pico, cost_pico, funds)
     return _answer(True, reason, main, readings, funds=funds, credit_cost_pico=cost_pico)
 
@@ -321,17 +321,20 @@ def _funded_reason(main: Reading, beyond_pico: int, cost_pico: int | None, funds
 def _unpaid(
     feature: str,
     readings: Sequence[Reading],
-    beyond_pico: int,
+    amount_pico: int,
     funds: Funds,
     cost_pico: int | None,
 ) -> Decision:
+    main = _main(readings)
+    beyond_pico = beyond_included(readings, amount_pico)
+    most_pico = largest_allowed(readings, funds) or 0
     return _answer(
         False,
         Reason.NOT_ENTITLED if cost_pico is None else Reason.INSUFFICIENT_CREDIT,
-        _main(readings),
+        main,
         readings,
         detail=credit_detail(feature, funds, beyond_pico),
-        help=credit_help(funds, beyond_pico, largest_allowed(readings, funds) or 0),
+        help=credit_help(main, funds, amount_pico, beyond_pico, most_pico),
         funds=funds,
         credit_cost_pico=cost_pico,
     )
