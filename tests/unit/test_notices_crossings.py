@@ -94,6 +94,13 @@ def test_a_share_of_a_changed_limit_is_another_line_and_an_amount_is_not() -> No
     assert acme.told(alert, usage(800)) == ["700", "80%"]
     assert acme.told(alert, usage(800, limit=2000)) == []
     assert acme.told(alert, usage(1600, limit=2000)) == ["80%"]
+    keys = {
+        change.crossing.key
+        for limit in (1000, 2000)
+        for change in Customer().look(on_usage("80%"), usage(1600, limit))
+        if change.crossing is not None
+    }
+    assert len(keys) == 2, "also after a restart"
 
 
 def test_shares_of_no_limit_are_never_reached_and_amounts_are() -> None:

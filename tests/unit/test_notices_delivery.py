@@ -210,14 +210,16 @@ def test_ten_attempts_on_the_schedule_then_it_has_failed(tmp_path: Path) -> None
 
 def test_after_a_restart_what_was_pending_goes_on_where_it_was(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
-        retried, fresh = stage.store("one", "two")
+        (retried,) = stage.store("one")
         stage.script.answers["one"] = [BROKEN, OK]
         async with running(stage) as dispatcher:
             dispatcher.offer([retried])
             await quiet(dispatcher)
+        (fresh,) = stage.store("two")
         stage.dispatcher = stage.new_dispatcher()
         async with running(stage) as dispatcher:
             await until(lambda: len(stage.script.sent) == 2, "what was never tried")
+            await asyncio.sleep(0.03)
             assert [target for target, _, _ in stage.script.sent] == ["one", "two"]
             stage.clock.at += 6 * SECOND
             await until(lambda: len(stage.script.sent) == 3, "the retry")
@@ -459,6 +461,18 @@ def test_stopping_cuts_attempts_short_and_they_are_made_again(tmp_path: Path) ->
             await until(lambda: len(stage.script.sent) == 2)
             await quiet(dispatcher)
         assert (await stage.read(delivery)).status is DeliveryStatus.DELIVERED
+
+    play(tmp_path, scene)
+
+
+def test_receivers_that_wait_for_nothing_are_forgotten(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        made = stage.store(*(f"a{n}@example.com" for n in range(50)), channel=Channel.EMAIL)
+        async with running(stage) as dispatcher:
+            dispatcher.offer(made)
+            await quiet(dispatcher)
+            await until(lambda: not dispatcher._lanes, "forgetting")
+        assert len(stage.mail.sent) == 50
 
     play(tmp_path, scene)
 
