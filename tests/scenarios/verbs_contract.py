@@ -85,6 +85,10 @@ def _subscription(stage: Stage, answer: Any) -> Lines:
     parts = [answer["status"], answer["plan"]]
     if answer.get("period"):
         parts.append(f"period {stage.words.span(answer['period'])}")
+    for planned in answer["scheduled"]:
+        parts.append(f"{planned['plan']} from {stage.words.when(planned['at'])}")
+    if answer.get("end"):
+        parts.append(f"until {stage.words.when(answer['end'])}")
     return [", ".join(parts)]
 
 
@@ -113,9 +117,9 @@ def _invoice(stage: Stage, invoice: Any) -> Lines:
     head = f"{invoice['customer']}, {stage.words.span(invoice['period'])}"
     lines = [f"{head}: {invoice['total']} {invoice['currency']}"]
     for line in invoice["lines"]:
-        quantity = "" if line.get("quantity") is None else f"{line['quantity']} x "
+        quantity = "" if line.get("quantity") is None else f" ({line['quantity']})"
         span = stage.words.span(line["period"])
-        lines.append(f"  {quantity}{line['description']}, {span}: {line['amount']}")
+        lines.append(f"  {line['description']}{quantity}, {span}: {line['amount']}")
     return lines
 
 

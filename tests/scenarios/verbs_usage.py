@@ -82,12 +82,8 @@ def budget(
 
 @says(rf"{KEY} seats (?P<holder>\S+) on (?P<feature>\w+)(?: for (?P<ttl>\d+[smhd]))?")
 def seat(stage: Stage, key: str, holder: str, feature: str, ttl: str | None) -> Lines:
-    if ttl:
-        path, body = f"/v1/customers/{key}/seats/{feature}", {"holder": holder}
-        answer, problem = stage.ask("POST", path, body | {"ttl_s": seconds(ttl)})
-    else:
-        path = f"/v1/customers/{key}/seats/{feature}/{holder}"
-        answer, problem = stage.ask("PUT", path, {})
+    body = {"ttl_s": seconds(ttl)} if ttl else {}
+    answer, problem = stage.ask("PUT", f"/v1/customers/{key}/seats/{feature}/{holder}", body)
     return problem or [f"{answer['used']} of {answer['limit']} taken"]
 
 
