@@ -86,7 +86,8 @@ class UsageQuery(msgspec.Struct, frozen=True):
 
     Attributes:
         subjects: Only these; None for all.
-        windows: Half-open, ascending, not overlapping. An event is in the one holding its time.
+        windows: Half-open, ascending by start and by end. They may overlap: an event is in each
+            that holds its time.
         group_by: Names of the meter's dimensions, in the order of the answer's group values.
         filter: A further filter expression, or None.
         upto: Log position; later events are not seen.
@@ -102,7 +103,11 @@ class UsageQuery(msgspec.Struct, frozen=True):
 
 
 class UsageRow(msgspec.Struct, frozen=True):
-    """Usage in one window and group; `events` is how many events counted. Empty ones are absent."""
+    """
+    Usage in one window and group; those without usage and events are absent.
+
+    `events` is how many counted with a time in the window. What weighs time can have usage without.
+    """
 
     window: int
     group: tuple[str | None, ...]
@@ -124,7 +129,8 @@ class LineScope(msgspec.Struct, frozen=True):
 
 class Recount(msgspec.Struct, frozen=True):
     """One group of a recounted scope. `digest` is "sha256:" + hex of the Merkle root (RFC 6962)
-    over the canonical bytes of its events in seq order."""
+    over the canonical bytes of its events in seq order: those of the period, also where the
+    quantity depends on what was before."""
 
     group: tuple[str | None, ...]
     value_pico: int
