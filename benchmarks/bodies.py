@@ -101,14 +101,14 @@ def events(count: int, batch: int, seed: int, path: str = "/v1/events") -> Traff
     customers = rng.integers(0, CUSTOMERS, count)
     tokens_in = rng.integers(1000, 10_000, count)
     tokens_out = rng.integers(100, 1000, count)
-    _fill(rows, b"I", _hex(rng.integers(0, 2**63, count, dtype=np.int64)))
-    _fill(rows, b"C", _decimal(customers, 5))
+    _fill(rows, b"I", hexadecimal(rng.integers(0, 2**63, count, dtype=np.int64)))
+    _fill(rows, b"C", decimal(customers, 5))
     _fill(rows, b"T", np.frombuffer(_a_moment_ago(), np.uint8))
-    _fill(rows, b"U", _decimal(rng.integers(0, 1_000_000, count), 6))
+    _fill(rows, b"U", decimal(rng.integers(0, 1_000_000, count), 6))
     models = np.frombuffer(b"".join(_MODELS), np.uint8).reshape(len(_MODELS), -1)
     _fill(rows, b"M", models[rng.integers(0, len(_MODELS), count)])
-    _fill(rows, b"N", _decimal(tokens_in, 4))
-    _fill(rows, b"O", _decimal(tokens_out, 3))
+    _fill(rows, b"N", decimal(tokens_in, 4))
+    _fill(rows, b"O", decimal(tokens_out, 3))
 
     fresh = rng.random(count) >= DUPLICATES
     fresh[0] = True
@@ -126,7 +126,7 @@ def checks(count: int, seed: int, path: str = "/v1/check") -> Requests:
     rows = np.tile(np.frombuffer(template, np.uint8), (count, 1))
     customers = np.random.default_rng(seed).integers(0, CUSTOMERS, count)
     at = template.index(b"CCCCC")
-    rows[:, at : at + 5] = _decimal(customers, 5)
+    rows[:, at : at + 5] = decimal(customers, 5)
     return _single(rows, path)
 
 
@@ -209,12 +209,14 @@ def _fill(rows: _Bytes, letter: bytes, values: _Bytes) -> None:
     rows[:, places] = values
 
 
-def _decimal(values: _Ints, width: int) -> _Bytes:
+def decimal(values: _Ints, width: int) -> _Bytes:
+    """Digits of each, with leading zeros."""
     powers = 10 ** np.arange(width - 1, -1, -1)
     return (values[:, None] // powers % 10 + ord("0")).astype(np.uint8)
 
 
-def _hex(values: _Ints) -> _Bytes:
+def hexadecimal(values: _Ints) -> _Bytes:
+    """Sixteen digits of each."""
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     nibbles: _Ints = values[:, None] >> np.arange(60, -4, -4) & 15
     return digits.take(nibbles)

@@ -27,12 +27,21 @@ _DRAIN_S = 60.0
 
 @dataclass
 class Stream:
-    """One kind of traffic over its own connections. `repeat` starts over when all are sent."""
+    """
+    One kind of traffic over its own connections.
+
+    Attributes:
+        repeat: Start over when all are sent.
+        steps: So many requests in a row belong together: one connection sends them one by one.
+        redis: Speaks RESP: every answer is one bulk string.
+    """
 
     name: str
     requests: Requests
     connections: int
     repeat: bool = False
+    steps: int = 1
+    redis: bool = False
 
 
 @dataclass
@@ -42,6 +51,7 @@ class Result:
 
     Attributes:
         sent: Requests sent, all of them answered, including those answered after the end.
+        begun: Groups of requests that belong together whose first was sent.
         completed: Answers with a 2xx status inside the `seconds` measured.
         latencies_ns: Of the completed ones; exact, one value each, in order of completion.
         cpu_share: CPU the generator used, as a share of one core (of all streams together).
@@ -50,6 +60,7 @@ class Result:
 
     name: str
     sent: int = 0
+    begun: int = 0
     completed: int = 0
     seconds: float = 0.0
     cpu_share: float = 0.0
@@ -73,7 +84,7 @@ class Failed(Exception):
 
 
 class _Connection:
-    __slots__ = ("head", "left", "rest", "result", "sent_at", "socket", "stream")
+    __slots__ = ("head", "left", "next", "receive", "rest", "result", "sent_at", "socket", "stream")
 
     def __init__(self, address: Address, stream: Stream, result: Result) -> None:
         self.socket = socket.create_connection(address)
@@ -86,6 +97,8 @@ class _Connection:
         self.head = b""  # of an answer that arrived in pieces
         self.left = 0  # bytes of the answer's body still to come
         self.sent_at = 0
+        self.next = 0  # the request to send
+        self.receive = _receive_bulk if stream.redis else _receive
 
 
 def run(address: Address, streams: list[Stream], seconds: float) -> list[Result]:
@@ -137,7 +150,7 @@ def _drive(connections: list[_Connection], seconds: float) -> None:
             connection = by_fd[fd]
             if event & select.EPOLLOUT:
                 _send_rest(connection, poller)
-            elif _receive(connection):
+            elif connection.receive(connection):
                 now = clock()
                 result = connection.result
                 result.completed += 1
@@ -167,18 +180,23 @@ def _drain(poller: select.epoll, by_fd: dict[int, _Connection], waiting: int) ->
         for fd, event in poller.poll(0.1):
             if event & select.EPOLLOUT:
                 _send_rest(by_fd[fd], poller)
-            elif _receive(by_fd[fd]):
+            elif by_fd[fd].receive(by_fd[fd]):
                 waiting -= 1
 
 
 def _send_next(connection: _Connection, poller: select.epoll, now: int) -> int:
     """Send the stream's next request; 1 if there was one."""
     result, requests = connection.result, connection.stream.requests
-    number = result.sent
-    if number >= len(requests):
-        if not connection.stream.repeat:
-            return 0
-        number %= len(requests)
+    steps = connection.stream.steps
+    number = connection.next
+    if number % steps == 0:
+        number = result.begun * steps
+        if number >= len(requests):
+            if not connection.stream.repeat:
+                return 0
+            number %= len(requests)
+        result.begun += 1
+    connection.next = number + 1
     result.sent += 1
     connection.sent_at = now
     request = requests[number]
@@ -228,6 +246,20 @@ def _receive(connection: _Connection) -> bool:
     connection.result.statuses[status] += 1
     connection.left = end + 4 + length - len(data)
     return connection.left == 0
+
+
+def _receive_bulk(connection: _Connection) -> bool:
+    """Read what is there of one bulk string; short enough to come in one piece nearly always."""
+    data = connection.head + connection.socket.recv(65536)
+    length, found, rest = data.partition(b"\r\n")
+    if length[:1] not in (b"", b"$"):
+        raise Failed(f"{connection.result.name}: {data!r}")
+    if not found or len(rest) < int(length[1:]) + 2:
+        connection.head = data
+        return False
+    connection.head = b""
+    connection.result.statuses[200] += 1
+    return True
 
 
 def _parse(head: bytes) -> tuple[int, int]:

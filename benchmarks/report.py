@@ -22,6 +22,8 @@ TITLES = {
     "recipe": "FastAPI + Redis + PostgreSQL",
     "postgres": "PostgreSQL COPY + merge, raw HTTP",
     "postgres-direct": "PostgreSQL COPY + merge, no HTTP",
+    "redis": "Valkey, Lua, synced every second, no HTTP",
+    "redis-always": "Valkey, Lua, every write synced, no HTTP",
     "ceiling": "(nothing: what the generator can reach)",
 }
 
@@ -44,6 +46,17 @@ GOALS = (
     Goal("ingest, single events: p99 <= 10 ms", "ingest 1", 10, False, "p99_ms"),
     Goal("check: >= 40,000/s", "check", 40_000, True),
     Goal("check while ingest runs: p99 <= 2 ms", "check during ingest", 2, False, "p99_ms"),
+    Goal("consume, durable, 1 wallet: >= 10,000/s", "consume, 1 wallet", 10_000, True),
+    Goal("consume, durable, 10,000 wallets: >= 10,000/s", "consume, 10,000 wallets", 10_000, True),
+    Goal("reserve + settle, 1 wallet: >= 10,000/s", "reserve + settle, 1 wallet", 10_000, True),
+    Goal(
+        "reserve + settle, 10,000 wallets: >= 10,000/s",
+        "reserve + settle, 10,000 wallets",
+        10_000,
+        True,
+    ),
+    Goal("5 nested levels: <= 2 x one", "check, 5 levels", 2, False, "times_one_level"),
+    Goal("leased check: <= 2 us median", "leased check, in process", 2, False),
     Goal("acknowledged event in the next check: 0 stale", "read own write (check)", 0, False),
     Goal("acknowledged event in the next usage: 0 stale", "read own write (usage)", 0, False),
     Goal("ready after kill -9: <= 5 s", "restart", 5, False),

@@ -74,7 +74,9 @@ class Bench:
     def __init__(self, work: Path, plan: Plan, peers: bool = True) -> None:
         self.work = work
         self.plan = plan
-        self.taximeter = Taximeter(work)
+        self.taximeter = Taximeter(
+            work / "template", bodies.catalog(), (bodies.customers, bodies.subscriptions)
+        )
         self.peers: list[Target] = [Recipe(), PostgresCopy()] if peers else []
         self.measurements: dict[tuple[str, str], Measurement] = {}
 
@@ -141,11 +143,11 @@ def _ingest(
     counted = session.counted()
     if counted != expected:
         raise load.Failed(f"the server counted {counted}, sent were {expected}")
-    sample = _sample(result, result.per_second * traffic.batch)
+    sample = sample_of(result, result.per_second * traffic.batch)
     return sample | {"server_cores": cpu / result.seconds}
 
 
-def _sample(result: Result, value: float) -> dict[str, float]:
+def sample_of(result: Result, value: float) -> dict[str, float]:
     return {
         "value": value,
         "p50_ms": result.percentile_ms(0.50),
@@ -188,7 +190,7 @@ def check(bench: Bench) -> None:
                 cpu = session.cpu_s()
                 [result] = load.run(session.server.address, [stream], bench.plan.seconds)
                 cpu = session.cpu_s() - cpu
-            sample = _sample(result, result.per_second) | {"server_cores": cpu / result.seconds}
+            sample = sample_of(result, result.per_second) | {"server_cores": cpu / result.seconds}
             bench.add("check", target.name, "checks/s", sample)
 
 
@@ -206,9 +208,9 @@ def check_during_ingest(bench: Bench) -> None:
                 ]
                 results = load.run(session.server.address, streams, bench.plan.seconds)
             checked, ingested = results
-            sample = _sample(checked, checked.per_second)
+            sample = sample_of(checked, checked.per_second)
             bench.add("check during ingest", target.name, "checks/s", sample)
-            sample = _sample(ingested, ingested.per_second * traffic.batch)
+            sample = sample_of(ingested, ingested.per_second * traffic.batch)
             bench.add("ingest during check", target.name, "events/s", sample)
 
 

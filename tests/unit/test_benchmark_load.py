@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from benchmarks import bodies, load, report
+from benchmarks import bodies, gate_bodies, load, report
 from benchmarks.scenarios import Measurement, Plan
 
 
@@ -50,11 +50,16 @@ def test_the_length_a_request_announces_is_the_length_of_its_body() -> None:
         bodies.checks(10, seed=1),
         bodies.customers(),
         bodies.subscriptions(),
+        gate_bodies.grants(),
+        gate_bodies.consumes(10, 1, seed=1),
+        gate_bodies.reservations(10, 100, seed=1),
+        gate_bodies.checks("nested", 10, seed=1),
     ):
         request = bytes(requests[len(requests) - 1])
         head, _, body = request.partition(b"\r\n\r\n")
-        assert f"Content-Length: {len(body)}".encode() in head
-        assert body == bytes(requests.body(len(requests) - 1))
+        announced = head.partition(b"Content-Length: ")[2]
+        assert int(announced) == len(body)
+        assert request.endswith(bytes(requests.body(len(requests) - 1)))
         json.loads(body)
 
 
@@ -96,6 +101,35 @@ def test_every_request_is_sent_once_and_every_answer_awaited() -> None:
     # The run ends when the first connection has nothing left to send.
     assert 500 - 7 < result.completed <= 500
     assert len(result.latencies_ns) == result.completed
+
+
+def test_requests_that_belong_together_go_out_one_by_one_over_one_connection() -> None:
+    requests = gate_bodies.reservations(60, 10, seed=4)
+    received: dict[socket.socket, list[bytes]] = {}
+
+    def answer(connection: socket.socket, request: bytes) -> None:
+        received.setdefault(connection, []).append(request)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+    with server(answer, requests.size) as address:
+        [result] = load.run(address, [load.Stream("pairs", requests, 5, steps=2)], 30)
+    pairs = [(bytes(requests[n]), bytes(requests[n + 1])) for n in range(0, len(requests), 2)]
+    assert result.begun == 60
+    got = [(one[n], one[n + 1]) for one in received.values() for n in range(0, len(one) - 1, 2)]
+    assert set(got) <= set(pairs)
+    assert sum(map(len, received.values())) == result.sent
+
+
+def test_an_answer_of_redis_is_one_bulk_string() -> None:
+    requests = bodies.checks(20, seed=3)
+
+    def answer(connection: socket.socket, request: bytes) -> None:
+        for piece in (b"$1", b"1\r\n01234", b"567\r\n", b"9\r\n"):
+            connection.sendall(piece)
+
+    with server(answer, requests.size) as address:
+        [result] = load.run(address, [load.Stream("redis", requests, 2, redis=True)], 30)
+    assert result.statuses == {200: 20}
 
 
 def test_an_answer_that_arrives_in_pieces_is_one_answer() -> None:
