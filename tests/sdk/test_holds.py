@@ -207,6 +207,20 @@ def test_a_stream_is_cut_at_its_block_when_the_server_goes_away(fake: Fake) -> N
     assert fake.used == 10
 
 
+def test_a_server_that_is_back_in_time_is_not_noticed(fake: Fake) -> None:
+    with (
+        Taximeter(fake.url, timeout=0.3) as meter,
+        meter.reserve("acme", "chat", up_to=30, block=10) as hold,
+    ):
+        fake.away = True
+        assert all(hold.use() for _ in range(8))
+        until(lambda: not hold.is_extending)
+        fake.away = False
+        time.sleep(0.6)
+        assert sum(hold.use() for _ in range(30)) == 22
+    assert fake.used == 30
+
+
 def test_an_open_feature_streams_on_when_the_server_goes_away(fake: Fake) -> None:
     with Taximeter(fake.url, timeout=0.3, fail="open") as meter:
         with meter.reserve("acme", "chat", up_to=30, block=10) as hold:

@@ -119,6 +119,14 @@ def test_what_did_not_fit_took_nothing_of_the_slice(fake: Fake) -> None:
         assert meter.check("acme", "chat").left == 4
 
 
+def test_a_lease_taken_again_gives_the_first_one_back(fake: Fake) -> None:
+    with Taximeter(fake.url) as meter:
+        first = meter.lease("acme", "chat", 10)
+        meter.lease("acme", "chat", 50)
+        until(lambda: fake.slots[first.id].resolved == "released")
+        assert meter.check("acme", "chat").left == 50
+
+
 def test_on_a_partition_the_slice_is_used_up_and_then_the_fail_policy_decides(fake: Fake) -> None:
     with Taximeter(fake.url, timeout=0.2, fail={"chat": "lease"}) as meter:
         meter.lease("acme", "chat", 100)

@@ -25,7 +25,9 @@ from taximeter_sdk.quantities import Amount, read_pico, to_decimal, to_pico, to_
 from taximeter_sdk.transport import Call
 
 LAPSED_SOURCE: Final = "taximeter/lapsed"
-LONGEST_EXTENSION_S: Final = 30.0
+LONGEST_EXTENSION_S: Final = 10.0
+AGAIN_S: Final = 0.5
+"""After a failure, the next block is fetched ahead of need no sooner than this."""
 
 Room = Literal["fits", "ask", "cap"]
 
@@ -118,6 +120,7 @@ class Hold:
         self._unbounded = False
         self._closed = False
         self._renew_at = 0.0
+        self._not_before = 0.0
         self._pid = os.getpid()
 
     def __bool__(self) -> bool:
@@ -194,6 +197,8 @@ class Hold:
     def _is_low(self) -> bool:
         if self._exhausted or self._granted_pico >= self._order.up_to_pico:
             return False
+        if clock.elapsed() < self._not_before:
+            return False
         return (self._granted_pico - self._used_pico) * 2 < self._order.block_pico
 
     def _room(self, pico: int) -> Room:
@@ -235,13 +240,13 @@ class Hold:
             more_pico = min(more_pico, order.up_to_pico - self._granted_pico)
             wanted_pico = self._granted_pico + more_pico
         try:
-            self._prolong(more_pico, wanted_pico)
+            self._prolong(more_pico, wanted_pico, needed=at_least_pico > 0)
         finally:
             with self._changed:
                 self._extending = False
                 self._changed.notify_all()
 
-    def _prolong(self, more_pico: int, wanted_pico: int) -> None:
+    def _prolong(self, more_pico: int, wanted_pico: int, *, needed: bool) -> None:
         body = {
             "ttl_s": self._order.ttl_s,
             "amount": to_text(more_pico),
@@ -255,10 +260,12 @@ class Hold:
             self._refused(error)
             return
         except TaximeterError:
-            # Away: what is granted may be used up; then the fail policy decides.
             with self._changed:
-                self._unbounded = self._fails_open(self._order.feature)
-                self._exhausted = not self._unbounded
+                # Away. What is granted may be used up; only then the fail policy decides.
+                self._not_before = clock.elapsed() + AGAIN_S
+                if needed:
+                    self._unbounded = self._fails_open(self._order.feature)
+                    self._exhausted = not self._unbounded
             return
         with self._changed:
             self._granted_pico = read_pico(answer.get("granted")) or self._granted_pico
@@ -289,7 +296,7 @@ class Hold:
 
     def _prolong_only(self, granted_pico: int) -> None:
         was_exhausted = self._exhausted
-        self._prolong(0, granted_pico)
+        self._prolong(0, granted_pico, needed=False)
         with self._changed:
             self._exhausted |= was_exhausted
 

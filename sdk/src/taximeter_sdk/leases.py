@@ -330,6 +330,9 @@ class Leases:
         self.active = True
         if keep:
             self._kept[key] = order
+        before = self.open.get(key)
+        if before is not None and before.shut():
+            self.keeper.submit(partial(self._give_back, before))
         lease = Lease(self, key, order)
         lease.opened(answer, asked_at)
         self._catalogue.learn_fail(order.feature, answer)
@@ -375,6 +378,8 @@ class Leases:
         now = clock.elapsed()
         for lease in list(self.open.values()):
             lease.tick(now)
+        for key in [key for key, until in list(self._opening.items()) if until <= now]:
+            self._opening.pop(key, None)
 
     def close(self, *, give_back: bool) -> None:
         """The end of all; without giving back, the server ends them in their time."""
