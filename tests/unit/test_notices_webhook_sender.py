@@ -341,6 +341,39 @@ def test_a_name_server_that_does_not_answer_costs_the_connection_timeout(
     assert time.monotonic() - started < 2
 
 
+def test_hosts_that_are_never_resolved_do_not_hold_up_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from taximeter.adapters.delivery import webhook
+
+    monkeypatch.setattr(webhook, "CONNECT_TIMEOUT_S", 0.3)
+    release = threading.Event()
+    asked: list[str] = []
+
+    def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        if host.startswith("slow"):
+            release.wait(5)
+        return ["127.0.0.1"]
+
+    async def whole(url: str) -> list[Sent]:
+        sender = WebhookSender(real_now, allow_private=True, resolve=resolve)
+        slow = [f"http://slow{n % 5}.example/" for n in range(100)]
+        started = [asyncio.create_task(sender.send(delivery(), Webhook("x", one))) for one in slow]
+        await asyncio.sleep(0.05)
+        quick = await sender.send(delivery(), Webhook("ops", url))
+        sent = [quick, *await asyncio.gather(*started)]
+        release.set()
+        await sender.close()
+        return sent
+
+    with receiver() as inbox:
+        quick, *others = asyncio.run(whole(inbox.url.replace("127.0.0.1", "quick.example")))
+    assert quick.status == 200
+    assert all("not resolved in time" in (sent.error or "") for sent in others)
+    assert sorted(asked) == ["quick.example", *(f"slow{n}.example" for n in range(5))]
+
+
 def test_an_unknown_name_is_a_failed_attempt() -> None:
     def unknown(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -333,7 +333,6 @@ class Dispatcher:
             None,
             {
                 "webhook": webhook.id,
-                "url": webhook.url,
                 "reason": reason,
                 "status": sent.status,
                 "error": sent.error,
@@ -367,7 +366,8 @@ class Dispatcher:
                         self._books.books.record, [one for _, one in done], disablings
                     )
             except Exception as error:
-                logger.warning("attempts were not recorded: %s", error)
+                is_expected = isinstance(error, TaximeterError)
+                logger.warning("attempts were not recorded", exc_info=not is_expected)
                 await asyncio.sleep(TRY_BOOKS_AGAIN_S)
                 self._recordable.set()
                 continue

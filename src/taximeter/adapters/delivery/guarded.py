@@ -21,7 +21,7 @@ from taximeter.notices.addresses import is_public, parse_address
 
 Resolve: TypeAlias = Callable[[str, int], list[str]]
 
-RESOLVER_THREADS = 16
+RESOLVER_THREADS = 64
 MAX_ADDRESSES = 4
 """Tried in turn, as the resolver orders them."""
 
@@ -41,8 +41,10 @@ class GuardedBackend(AsyncNetworkBackend):
         self._allow_private = allow_private
         self._resolve = resolve or resolve_host
         self._inner = AnyIOBackend()
-        # Of its own, so that a name server that does not answer holds up nothing else.
+        # A name server that does not answer holds up a thread, however long we wait for it. So
+        # they are our own, many, and a host is asked for by one at a time.
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolver")
+        self._lookups: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def connect_tcp(
         self,
@@ -77,9 +79,8 @@ class GuardedBackend(AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
     async def _addresses(self, host: str, port: int) -> list[str]:
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._threads, self._resolve, host, port)
+            found = await asyncio.shield(self._lookup(host, port))
         except OSError as error:
             raise httpcore.ConnectError(f"{host} has no address: {error.strerror}") from error
         if not found:
@@ -90,6 +91,22 @@ class GuardedBackend(AsyncNetworkBackend):
         if not public:
             raise RefusedAddress(f"{host} leads to {found[0]}, which is not a public address")
         return public
+
+    def _lookup(self, host: str, port: int) -> asyncio.Future[list[str]]:
+        """The one lookup of a host that is under way, or a new one: answers are not kept."""
+        place = (host, port)
+        found = self._lookups.get(place)
+        if found is None:
+            loop = asyncio.get_running_loop()
+            found = loop.run_in_executor(self._threads, self._resolve, host, port)
+            self._lookups[place] = found
+            found.add_done_callback(lambda done: self._looked_up(place, done))
+        return found
+
+    def _looked_up(self, place: tuple[str, int], done: asyncio.Future[list[str]]) -> None:
+        del self._lookups[place]
+        if not done.cancelled():
+            done.exception()  # seen, also when nobody waits any more
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
