@@ -114,6 +114,11 @@ def test_of_two_visits_on_one_day_the_later_is_charged() -> None:
     assert days(visits) == [0, 0, 1, 0]
 
 
+def test_a_visit_of_a_day_is_charged_by_the_plan_it_ended_with() -> None:
+    visit = cut(("05T08:00", priced()), ("05T09:00", priced("max")), ("05T10:00", None))
+    assert days(visit) == [0, 1, 0]
+
+
 def test_a_day_that_is_charged_before_or_behind_the_period_is_not_charged_again() -> None:
     """It was cancelled on the first day of a period; another cadence began on that day."""
     morning = [Stretch(Period(NOVEMBER.start, NOVEMBER.start + 10 * HOUR), (priced(),))]
