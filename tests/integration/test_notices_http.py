@@ -204,6 +204,22 @@ def test_credit_that_expires_is_noticed_without_any_event(scene: Scene, inbox: I
     assert inbox.wait(1)[0].json()["data"]["balance"] == "0"
 
 
+def test_an_alert_put_on_another_number_begins_anew(scene: Scene, inbox: Inbox) -> None:
+    hook(scene, inbox)
+    lines = {"on": "usage", "feature": "chat", "thresholds": [10]}
+    scene.ask("PUT", "/v1/alerts/a", lines)
+    scene.send(event("1", 50))
+    inbox.wait(1)
+    scene.ask("PUT", "/v1/alerts/a", lines | {"email": []})  # the same
+    grant = {"id": "g1", "credit": "chat", "amount": 5}
+    scene.ask("POST", "/v1/customers/acme/grants", grant, status=201)
+    on_balance = {"on": "balance", "credit": "chat", "thresholds": [10]}
+    scene.ask("PUT", "/v1/alerts/a", on_balance)
+    assert inbox.wait(2)[1].json()["type"] == "balance.low"
+    scene.ask("PUT", "/v1/alerts/a", lines)
+    told(scene, 2)
+
+
 def test_a_budget_is_watched_by_its_name(scene: Scene, inbox: Inbox) -> None:
     hook(scene, inbox)
     scene.ask("PUT", "/v1/alerts/b", {"on": "budget", "budget": "team", "thresholds": ["50%"]})
