@@ -4,6 +4,7 @@ Tracking: never in the way, never lost, never counted twice.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -367,6 +368,43 @@ def test_a_spool_in_use_is_not_taken_over(fake: Fake, tmp_path: Path) -> None:
     first.close()
     second.close()
     assert fake.used == 1
+
+
+def test_with_fsync_the_name_and_the_content_are_on_disk_when_track_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append("directory"))
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append("file"))
+    meter = Taximeter("http://127.0.0.1:9", spool=tmp_path, fsync=True)
+    meter.track("acme", "llm.request")
+    assert synced == ["directory", "file"]
+    meter.track("acme", "llm.request")
+    assert synced == ["directory", "file", "file"]
+    meter.close(0)
+
+
+@pytest.mark.parametrize("call", ["write", "fdatasync"])
+def test_a_disk_that_refuses_leaves_the_event_in_memory_and_says_so(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def refuse(*args: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    fake.away = True
+    meter = Taximeter(fake.url, spool=tmp_path, fsync=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        meter.track("acme", "llm.request", tokens=1)
+    meter.track("acme", "llm.request", tokens=1)
+    stats = meter.stats
+    assert (stats.buffered, stats.spool_errors) == (2, 1)
+    assert "No space" in str(stats.last_error)
+    fake.away = False
+    assert meter.flush(20)
+    meter.close()
+    assert fake.used == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_spool_drops_and_counts(fake: Fake, tmp_path: Path) -> None:

@@ -52,7 +52,6 @@ class Decision:
     _left_pico: int | None = None
     _bound_pico: int = 0
     _synced_at: float | None = None
-    _lapses_at: float = 0.0
     _retry_after: float | None = None
 
     def __bool__(self) -> bool:

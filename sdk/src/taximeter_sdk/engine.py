@@ -9,7 +9,6 @@ import atexit
 import logging
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -243,6 +242,3 @@ class Engine:
         """In a forked child, which has a new engine: leave the parent's things alone."""
         self.outbox.abandon()
         atexit.unregister(self._at_exit)
-
-    def run(self, job: Callable[[], object]) -> None:
-        self.keeper.submit(job)

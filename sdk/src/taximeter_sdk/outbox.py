@@ -166,6 +166,9 @@ class Outbox:
             return 0
         orphans = self._spool.orphans()
         with self.changed:
+            if self._closed:
+                self._spool.abandon(set(orphans))
+                return 0
             found = self._spool.adopt(orphans)
             self.stats.recovered += found
             self.stats.spooled += found

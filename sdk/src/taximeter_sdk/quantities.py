@@ -18,7 +18,6 @@ Amount = int | Decimal | str | float
 
 # 26 integer and 12 fractional digits: the default context's 28 would round without a word.
 _EXACT: Final = Context(prec=60)
-_PICO_EXPONENT: Final = Decimal(1).scaleb(-12)
 
 
 def to_pico(amount: Amount) -> int:

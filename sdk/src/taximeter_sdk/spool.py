@@ -118,6 +118,8 @@ class Spool:
             fd = os.open(path, flags, 0o600)
             # Between these two lines another process may take it for an orphan, and delete it.
             if _lock(fd) and os.fstat(fd).st_nlink:
+                if self._fsync:
+                    _sync_directory(self.directory)
                 self._own.add(path.name)
                 return Segment(path, fd)
             os.close(fd)
@@ -234,8 +236,8 @@ class Spool:
 
     def abandon(self, others: set[Segment]) -> None:
         """
-        In a forked child: close the descriptors inherited from the parent, so that the locks are
-        the parent's alone. The files are its business.
+        Let go of these and of the own ones, and touch no file. In a forked child: the descriptors
+        it inherited would keep the parent's locks after the parent's death.
         """
         for segment in {*self.waiting, *others, *([self._current] if self._current else [])}:
             with suppress(OSError):
@@ -260,6 +262,15 @@ def _unsealed(raw: bytes) -> Line | None:
     if len(raw) < 10 or zlib.crc32(raw[8:]) != crc:
         return None
     return Line(raw[8:9], raw[9:])
+
+
+def _sync_directory(directory: Path) -> None:
+    """So that a power failure does not take the file's name."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _lock(fd: int) -> bool:

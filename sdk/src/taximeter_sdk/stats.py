@@ -4,7 +4,7 @@ Counters of one meter in one process. What is tracked is never lost without bein
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass
@@ -49,6 +49,3 @@ class Stats:
     failed_open: int = 0
     failed_closed: int = 0
     last_error: str | None = None
-
-    def as_dict(self) -> dict[str, int | str | None]:
-        return asdict(self)
