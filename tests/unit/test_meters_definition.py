@@ -176,6 +176,7 @@ def test_settings_and_values_make_another_counter_and_plain_ones_keep_their_key(
         ({"value": "input_tokens"}, ("value: a path begins with 'data.' or is one of subject, "
          "source, type, did you mean 'data.input_tokens'?")),
         ({"value": "data.items[0]"}, "value: column 1: segment 'items[0]' is not made of"),
+        ({"value": ["data.a", "data.b"]}, "value: is one path or expression; add several up: data"),
         ({"value": 5}, "value: expected a path or an expression, found the number 5"),
         ({"value": "data" + ".a" * 33}, "value: a path enters at most 32 objects"),
         ({"dimensions": ["model"]}, "dimensions: expected an object, found a list"),

@@ -141,6 +141,9 @@ def dump_meter(meter: Meter) -> dict[str, Any]:
 
 
 def _value(fields: Fields, aggregation: Aggregation | None) -> str | None:
+    if isinstance(fields.members.get("value"), list | tuple):
+        fields.problem("value", "is one path or expression; add several up: data.a + data.b")
+        return None
     text = read_text(fields, "value", "a path or an expression", MAX_EXPRESSION_LENGTH)
     if text is None:
         if aggregation not in (None, Aggregation.COUNT) and fields.members.get("value") is None:

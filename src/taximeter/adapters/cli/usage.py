@@ -21,6 +21,7 @@ def usage(
     start: Annotated[str | None, Parameter(name="--from")] = None,
     end: Annotated[str | None, Parameter(name="--to")] = None,
     window: str = "day",
+    rolling: str | None = None,
     customer: str | None = None,
     group_by: str | None = None,
     filter: str | None = None,
@@ -40,6 +41,8 @@ def usage(
         Date or instant, exclusive.
     window
         minute, hour, day, week, month or none.
+    rolling
+        Let each window reach back so far from its end, like 24h or 7d.
     customer
         Only this customer.
     group_by
@@ -59,7 +62,7 @@ def usage(
     }
     client = server.client()
     path = f"/v1/meters/{segment(meter)}/usage"
-    answer = client.get(path, **query, window=window, group_by=group_by)
+    answer = client.get(path, **query, window=window, rolling=rolling, group_by=group_by)
     if server.json:
         print_json(answer)
         return 0
