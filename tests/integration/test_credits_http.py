@@ -475,6 +475,26 @@ def test_children_that_pool_share_the_parents_limit_and_its_credit(scene: Scene)
     assert scene.check("read", 51)["allowed"] is False
 
 
+def test_a_users_allowance_holds_across_the_children_of_a_pool(scene: Scene) -> None:
+    for child in ("kid1", "kid2"):
+        scene.customer(child, parent="acme", pool=True)
+    user = {"user": "u7"}
+    first = scene.consume("p1", 60, customer="kid1", feature="read", scope=user)
+    assert first["allowed"] is True
+    refused = scene.consume("p2", 41, customer="kid2", feature="read", scope=user)
+    assert (refused["allowed"], refused["level"], refused["scope"]) == (False, "user", "u7")
+
+
+def test_a_budget_of_another_feature_is_not_touched_by_the_pool(scene: Scene) -> None:
+    scene.customer("kid1", parent="acme", pool=True)
+    budget = {"feature": "chat", "limit": 5, "reset": "day"}
+    scene.ask("PUT", "/v1/customers/acme/budgets/b1", budget)
+    assert scene.consume("p1", 60, customer="kid1", feature="read")["allowed"] is True
+    grant(scene, 10)
+    assert scene.consume("p2", 5, customer="kid1")["allowed"] is True
+    assert scene.consume("p3", 1, customer="kid1")["reason"] == "budget_reached"
+
+
 def test_seats_are_taken_once_a_holder_and_freed(scene: Scene) -> None:
     path = "/v1/customers/acme/seats/seats"
     scene.ask("PUT", f"{path}/ann")

@@ -235,8 +235,7 @@ def test_what_is_reserved_is_what_open_holds_hold(sequence: list[Step]) -> None:
         hold = world.state.hold(hold_id)
         assert hold is not None
         for owner in (hold.customer, *hold.pools):
-            levels = hold.levels() if owner == hold.customer else [("", "")]
-            for level, value in levels:
+            for level, value in hold.levels():
                 expected[owner]["f", level, value] += hold.units_pico
                 expected[owner]["credit", CREDIT, level, value] += hold.cost_pico
         for funder, pico in hold.parts:

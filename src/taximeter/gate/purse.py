@@ -172,7 +172,7 @@ class Purse:
 
     def count_reserved(self, hold: Hold, units_pico: int, cost_pico: int) -> None:
         """More (or less) is held by a hold, of this customer or of one that pools with it."""
-        for level, value in hold.levels() if hold.customer == self.customer else (WHOLE,):
+        for level, value in hold.levels():
             self._reserve((hold.feature, level, value), units_pico)
             if hold.credit is not None:
                 self._reserve(("credit", hold.credit, level, value), cost_pico)

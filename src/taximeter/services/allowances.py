@@ -4,13 +4,14 @@ What a customer may use of one feature: its own entitlement, or that of a parent
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from taximeter.catalog.entitlements import ADDITIVE
 from taximeter.catalog.features import MeteredEntitlement, Reset
-from taximeter.entitlements.rollover import carried_pico
+from taximeter.entitlements.rollover import MAX_HISTORY, carried_pico
 from taximeter.gate.purse import Purse
 from taximeter.live.account import Account
 from taximeter.periods import Period
@@ -56,15 +57,22 @@ class Allowance(msgspec.Struct, frozen=True):
         assert main is not None, "only asked for an entitlement with a limit"
         if main.rollover is None or main.reset is not Reset.PERIOD:
             return main.limit_pico
-        return main.limit_pico + carried_pico(main, self._used_before(at))
-
-    def _used_before(self, at: int) -> list[int]:
-        """Units used in each period before the one that holds an instant, oldest first."""
         schedule = self.lane.schedule
-        index = schedule.index(at)
-        rollover = self.entitlement.main.rollover if self.entitlement.main is not None else None
-        assert rollover is not None
-        return [self.used_at(schedule.nth(n).start) for n in range(max(0, index))]
+        before = [schedule.nth(n) for n in range(max(0, schedule.index(at)))][-MAX_HISTORY:]
+        used = [self.used_at(period.start) for period in before]
+        return main.limit_pico + carried_pico(main, used, self._allowances(before))
+
+    def _allowances(self, periods: Sequence[Period]) -> list[int] | None:
+        """The main limit at the end of each period; None if it was always the present one."""
+        tenant = self.tenant
+        if not tenant.has_changed(self.lane.subscription):
+            return None
+        return [self._limit_pico_at(period.end - 1) for period in periods]
+
+    def _limit_pico_at(self, at: int) -> int:
+        entitlement = self.tenant.standing_at(self.owner, at).entitlements.get(self.feature)
+        main = entitlement.main if isinstance(entitlement, MeteredEntitlement) else None
+        return 0 if main is None else main.limit_pico
 
     def period_at(self, at: int) -> Period:
         """The billing period that holds an instant."""

@@ -130,7 +130,7 @@ class Constraints:
         for rate in entitlement.rates:
             value = self._value_of(rate.level)
             if value is not None:
-                yield self._rate_reading(rate, value)
+                yield self._rate_reading(self._purse, rate, value)
 
     def _value_of(self, level: str) -> str | None:
         """Who asks, at a level; "" for the customer itself, None if nobody at that level does."""
@@ -186,9 +186,9 @@ class Constraints:
             since=self._allowance.lane.schedule.start,
         )
 
-    def _rate_reading(self, rate: Rate, value: str) -> Reading:
+    def _rate_reading(self, purse: Purse | None, rate: Rate, value: str) -> Reading:
         gauged = rate_gauged(self._tenant, self._allowance.feature, rate)
-        gauge: RateGauge = gauged.peek(self._purse, (value,) if value else ())
+        gauge: RateGauge = gauged.peek(purse, (value,) if value else ())
         return gauge.reading(self._now, self._amount_pico, scope=value or None)
 
     # --- parents and budgets ---
@@ -201,15 +201,24 @@ class Constraints:
             purse = self._tenant.live.gate.purses.get(parent.customer)
             if isinstance(entitlement, MeteredEntitlement):
                 for limit in entitlement.limits:
-                    if limit.level == CUSTOMER:
-                        yield self._parent_reading(parent, purse, limit)
+                    value = self._value_of(limit.level)
+                    if value is not None:
+                        yield self._parent_reading(parent, purse, limit, value)
+                for rate in entitlement.rates:
+                    value = self._value_of(rate.level)
+                    if value is not None:
+                        yield self._rate_reading(purse, rate, value)
             if purse is not None and purse.budgets:
                 yield from self._of_budgets(parent, purse, PARENT)
 
-    def _parent_reading(self, parent: Account, purse: Purse | None, limit: Limit) -> Reading:
+    def _parent_reading(
+        self, parent: Account, purse: Purse | None, limit: Limit, value: str
+    ) -> Reading:
         feature = self._allowance.feature
         if needs_gauge(limit):
-            found = self._gauge_reading(parent, purse, limit, CUSTOMER, "")
+            found = self._gauge_reading(parent, purse, limit, limit.level, value)
+            if value:
+                return found
             return msgspec.structs.replace(found, level=PARENT, scope=parent.customer)
         standing = self._tenant.standing(parent, self._now)
         lane = parent.lanes[standing.lanes[feature]]

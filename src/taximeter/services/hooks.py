@@ -152,8 +152,9 @@ def budget_gauged(tenant: Tenant, account: Account, budget: Budget) -> Gauged:
 
 def pooled_gauged(tenant: Tenant, parent: Account, feature: str, limit: Limit) -> Gauged:
     """Where a parent keeps what those who pool with it have used of a limit of its own."""
-    key = (feature, limit.key) if needs_gauge(limit) else (feature, limit.key, POOLED)
-    return Gauged(key, gauge_maker(tenant, parent, feature, limit))
+    if needs_gauge(limit):
+        return limit_gauged(tenant, parent, feature, limit)
+    return Gauged((feature, limit.key, POOLED), gauge_maker(tenant, parent, feature, limit))
 
 
 def main_usage(tenant: Tenant, allowance: Allowance) -> Callable[[int], int]:
@@ -201,19 +202,19 @@ def _budgets(purse: Purse | None, feature: str, allowance: Allowance | None) -> 
 
 def _pools(tenant: Tenant, account: Account, feature: str, now: int) -> Iterator[Pool]:
     for parent in tenant.pool_of(account.customer):
-        gauges: list[Gauged] = []
         entitlement = tenant.standing(parent, now).entitlements.get(feature)
-        if isinstance(entitlement, MeteredEntitlement):
-            gauges += [
-                pooled_gauged(tenant, parent, feature, limit)
-                for limit in entitlement.limits
-                if limit.level == CUSTOMER
-            ]
         purse = tenant.live.gate.purse(parent.customer)
-        credit = entitlement.credit if isinstance(entitlement, MeteredEntitlement) else None
+        gauges: list[Gauged] = []
+        credit = None
+        if isinstance(entitlement, MeteredEntitlement):
+            credit = entitlement.credit
+            gauges += [
+                pooled_gauged(tenant, parent, feature, limit) for limit in entitlement.limits
+            ]
+            gauges += [rate_gauged(tenant, feature, rate) for rate in entitlement.rates]
         gauges += [
             budget_gauged(tenant, parent, budget)
             for budget in purse.budgets.values()
-            if not budget.scope and (budget.feature == feature or budget.credit == credit)
+            if not budget.scope and budget.concerns(feature, credit, {})
         ]
         yield Pool(purse, tuple(gauges))

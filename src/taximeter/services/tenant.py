@@ -199,13 +199,22 @@ class Tenant:
         """What the customer's subscriptions say at an instant; remembered while that is so."""
         known = self._standings.get(account.customer)
         if known is None or not known.since <= now < known.until:
-            lanes = [
-                (self.subscriptions[lane.subscription], lane.schedule)
-                for lane in account.lanes
-                if lane.subscription
-            ]
-            known = self._standings[account.customer] = standing_of(lanes, self.plans, now)
+            known = self._standings[account.customer] = self.standing_at(account, now)
         return known
+
+    def standing_at(self, account: Account, at: int) -> Standing:
+        """The same for any instant, worked out anew."""
+        lanes = [
+            (self.subscriptions[lane.subscription], lane.schedule)
+            for lane in account.lanes
+            if lane.subscription
+        ]
+        return standing_of(lanes, self.plans, at)
+
+    def has_changed(self, subscription: str) -> bool:
+        """Whether a subscription was ever, or will be, on other terms than at its beginning."""
+        found = self.subscriptions.get(subscription)
+        return found is not None and len(found.segments) > 1
 
     def scope_path(self, level: str) -> str:
         """Where an event names its value of a level below the customer."""
