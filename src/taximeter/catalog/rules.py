@@ -149,7 +149,7 @@ def read_rule(key: str, fields: Fields, known: Known) -> Rule | None:
     before = len(fields.problems)
     fields.only(MEMBERS)
     on = _texts(fields, "on", MAX_TYPES)
-    if "on" not in fields.members:
+    if fields.members.get("on") is None:
         fields.problem("on", "is required: an event type, or a list of them")
     features = _named(fields, "features", known.declared, "feature")
     rule = Rule(

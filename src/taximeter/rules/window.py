@@ -17,7 +17,8 @@ from taximeter.instants import DAY, SECOND
 BUCKETS: Final = 60
 MIN_BUCKET_US: Final = SECOND
 AHEAD_US: Final = 300 * SECOND
-"""How far ahead an event may be stamped (K16) without pushing out what others still count."""
+"""How far ahead an event may be stamped (K16) without hiding others. One that comes further behind
+the newest counts for those after it, but is not judged itself."""
 
 LATE_US: Final = DAY
 """An event that arrives later than this is history: no rule looks at it."""
@@ -29,12 +30,13 @@ MAX_VALUES: Final = 1000
 class Window:
     """What one value (a customer, a user) did lately."""
 
-    __slots__ = ("_buckets", "_head", "_reach", "_sum", "_width")
+    __slots__ = ("_ahead", "_buckets", "_head", "_reach", "_sum", "_width")
 
     def __init__(self, window_us: int, dumped: Any = ()) -> None:
         self._width = max(-(-window_us // BUCKETS), MIN_BUCKET_US)
         # Buckets behind the newest that an event in it looks at: those that overlap the window.
         self._reach = -(-window_us // self._width)
+        self._ahead = -(-AHEAD_US // self._width)
         self._buckets = {int(index): int(pico) for index, pico in dumped}
         self._head = max(self._buckets, default=-1)
         self._sum = self._ending_in(self._head)
@@ -44,7 +46,8 @@ class Window:
         Count an event.
 
         Returns:
-            How much the window that ends with it holds, with it; None if it is too late for that.
+            How much the window that ends with it holds, with it; None if it is so far behind the
+            newest one that this is not known any more.
         """
         index = at // self._width
         if index < self._floor:
@@ -54,7 +57,9 @@ class Window:
         self._buckets[index] = self._buckets.get(index, 0) + pico
         if self._head - self._reach <= index:
             self._sum += pico
-        return self._sum if index == self._head else self._ending_in(index)
+        if index == self._head:
+            return self._sum
+        return self._ending_in(index) if index >= self._head - self._ahead else None
 
     def is_over(self, now: int) -> bool:
         """Whether nothing here can matter to an event that arrives from now on."""
@@ -66,7 +71,7 @@ class Window:
     @property
     def _floor(self) -> int:
         """The first bucket that is kept."""
-        return self._head - self._reach - AHEAD_US // self._width
+        return self._head - self._ahead - self._reach
 
     def _ending_in(self, index: int) -> int:
         get = self._buckets.get
