@@ -247,6 +247,32 @@ def test_of_two_changes_at_once_none_is_lost(scene: Subscribed) -> None:
     assert [one["status"] for one in shown["scheduled"]] == ["paused"]
 
 
+def test_nothing_is_lost_or_counted_twice_while_periods_move(scene: Subscribed) -> None:
+    """Usage comes in while another cadence has it counted again by other periods."""
+    scene.begin("pro", start=NOVEMBER[0])
+
+    def send(block: int) -> None:
+        for n in range(25):
+            scene.send([event(f"{block}-{n}", 1)])
+
+    with ThreadPoolExecutor(4) as pool:
+        sending = [pool.submit(send, block) for block in range(3)]
+        for name in ("yearly", "basic", "yearly"):
+            scene.do("change", plan=name)
+        for one in sending:
+            one.result()
+    assert scene.check()["used"] == "75"
+    assert scene.preview()["lines"][1]["quantity"] == "75"
+
+
+def test_a_change_that_is_repeated_with_its_key_is_made_once(scene: Subscribed) -> None:
+    scene.begin(start=NOVEMBER[0])
+    path, key = f"/v1/subscriptions/{scene.id}/change", {"Idempotency-Key": "upgrade-1"}
+    first, again = (scene.ask("POST", path, {"plan": "pro"}, key) for _ in range(2))
+    assert first == again
+    assert scene.shown()["revision"] == 2
+
+
 # --- cancel -----------------------------------------------------------------------------------
 
 
@@ -630,6 +656,7 @@ def test_a_restart_changes_no_answer(tmp_path: Path) -> None:
         scene.do("change", plan="pro", addons={"boost": 1})
         scene.do("pause", at="2026-11-25T00:00:00Z", until="2026-11-26T00:00:00Z")
         scene.subscribe(plan="yearly", start="2026-11-05T00:00:00Z")
+        scene.do("change", plan="basic", at="period_end")
         answers = _answers(scene)
         scene_id = scene.id
     for _ in range(2):  # once from the log, once from a snapshot
@@ -638,6 +665,8 @@ def test_a_restart_changes_no_answer(tmp_path: Path) -> None:
             scene.id = scene_id
             scene.set_clock("2026-11-11T12:00:00Z")
             assert _answers(scene) == answers
+            scene.set_clock(NOVEMBER[1])
+            assert scene.shown()["plan"] == "basic", "a planned change needs nobody who waits"
 
 
 def _answers(scene: Subscribed) -> list[Any]:
