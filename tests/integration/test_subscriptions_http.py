@@ -548,6 +548,11 @@ def test_a_preview_says_what_a_change_costs_and_changes_nothing(scene: Subscribe
     ended = scene.ask("GET", path, action="cancel", at="now")
     assert ended["entitlements"]["after"] == {}
     assert ended["status"] == {"before": "active", "after": "ended"}
+    boosted = scene.ask("GET", path, addons="boost:2", at="now")
+    assert boosted["entitlements"]["after"]["chat"]["limit"] == "1100"
+    assert boosted["invoices"][0]["difference"]["amount"] == "13.33"
+    renewed = scene.ask("GET", path, action="renew", term="P1Y", auto_renew="false")
+    assert renewed["end"] == "2027-11-01T00:00:00Z"
     refused = scene.ask("GET", path, action="cancel", at="2026-11-01T00:00:00Z", status=422)
     assert refused["code"] == "change_in_past"
 

@@ -233,3 +233,17 @@ def test_a_pause_or_an_add_on_does_not_bring_a_new_price_into_a_period_that_runs
     assert versions == [1] * 5
     assert book.billed(course, DEC, DEC).parts[0].version == 2
     assert book.current(course.segments[0]).version == 2, "limits hold at once"
+
+
+def test_overrides_of_today_may_name_what_came_after_the_period_began() -> None:
+    book = PlanBook()
+    document: dict[str, Any] = {
+        "features": {"old": {"type": "boolean"}},
+        "plans": {"basic": {"currency": "USD", "entitlements": {"old": True}}},
+    }
+    book.add_catalog(1, parse_catalog(document), 0)
+    document = {"features": {"new": {"type": "boolean"}}, "plans": {"basic": {"currency": "USD"}}}
+    book.add_catalog(2, parse_catalog(document), NOW)
+    custom = changes.patched(subscription(), NOW + DAY, overrides={"entitlements": {"new": True}})
+    assert set(book.billed(custom, NOW, NOV).entitlements) == {"old"}
+    assert set(book.billed(custom, NOW + DAY, NOV).entitlements) == {"new"}

@@ -24,6 +24,8 @@ from taximeter.catalog.prices import Price
 from taximeter.customers import Segment, Subscription
 
 BEFORE_ALL: Final = -1
+MAX_REMEMBERED: Final = 20_000
+"""Terms that are kept looked up."""
 
 
 class PlanVersion(msgspec.Struct, frozen=True):
@@ -145,17 +147,21 @@ class PlanBook:
         )
         found = self._current.get(key)
         if found is None:
-            found = self._current[key] = self._terms(segment, None)
+            found = self._terms(segment, None)
+            if len(self._current) == MAX_REMEMBERED:  # previews can name anything
+                self._current.clear()
+            self._current[key] = found
         return found
 
     def billed(self, subscription: Subscription, at: int, period_start: int) -> Terms:
         """
         What a subscription is billed by at an instant of a period: the versions that were the
         newest when the period began, or when what was not there before was taken up; never ones
-        from before what its segment names.
+        from before what its segment names. Other overrides are another contract: they are read
+        with the catalogue of their day.
         """
         segment = subscription.segment_at(at)
-        plan_at = _since(subscription, segment, partial(_same_plan, segment))
+        plan_at = _since(subscription, segment, partial(_same_contract, segment))
         addons_at = {
             key: max(period_start, _since(subscription, segment, partial(_has_addon, key)))
             for key in segment.addons
@@ -222,9 +228,9 @@ def _since(subscription: Subscription, segment: Segment, goes_on: Callable[[Segm
     return since
 
 
-def _same_plan(one: Segment, other: Segment) -> bool:
-    return (one.plan, one.catalog_version, one.pinned) == (
-        other.plan, other.catalog_version, other.pinned,
+def _same_contract(one: Segment, other: Segment) -> bool:
+    return (one.plan, one.catalog_version, one.pinned, one.overrides) == (
+        other.plan, other.catalog_version, other.pinned, other.overrides,
     )  # fmt: skip
 
 

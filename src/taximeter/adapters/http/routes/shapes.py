@@ -525,6 +525,8 @@ class ProposalParameters(msgspec.Struct, forbid_unknown_fields=True):
     plan: str | None = None
     version: int | None = None
     addons: str = ""
+    term: str | None = None
+    auto_renew: bool | None = None
 
 
 class InvoiceParameters(msgspec.Struct, forbid_unknown_fields=True):

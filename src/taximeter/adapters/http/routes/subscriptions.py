@@ -245,6 +245,8 @@ class SubscriptionRoutes:
                 query.version,
                 _quantities(query.addons),
                 until=_until(query.until),
+                term=_term(query.term),
+                auto_renew=query.auto_renew,
             ),
         )
 
