@@ -98,7 +98,7 @@ def test_kills_at_any_moment_lose_no_crossing_and_tell_none_as_two(tmp_path: Pat
                         lines = LINES[start : start + 20]
                         scene.ask("PUT", f"/v1/alerts/a{start}", alert | {"thresholds": lines})
                 scene = again(server, scene)
-                upto = min(1000, acknowledged + chance.randint(50, 400))
+                upto = min(1000, acknowledged + chance.randint(150, 450))
                 while acknowledged < upto:
                     reply = scene.raw("POST", "/v1/events", event(f"e{acknowledged}", 1))
                     assert settled(reply), reply.text
