@@ -51,7 +51,7 @@ class Program(msgspec.Struct, frozen=True):
         slots: Slot number of each counter, in the order of the measured values.
         measure: One value per counter, None where it does not count the event; or None if no
             counter does. A value is 1 for count, the distinct text for unique, (series, tie, level)
-            for what has a `levels`, otherwise int pico; for a grouped counter the pair (group,
+            for what has `levels`, otherwise int pico; for a grouped counter the pair (group,
             value). Raises Rejected `invalid_quantity` when a counted value is there but is no
             quantity. Touches no state.
         measure_stored: The same for events that were accepted before: a meter that came after them
