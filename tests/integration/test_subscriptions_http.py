@@ -130,6 +130,8 @@ def test_an_upgrade_inside_a_period_splits_usage_and_prorates_fees(scene: Subscr
     ]
     assert scene.lines(scene.preview()) == expected, "the running fare is recounted"
     assert scene.closed_at("2026-12-01T00:00:00Z") == [expected]
+    receipt = scene.ask("GET", "/v1/events/receipt", id="late")
+    assert [one["line"] for one in receipt["lines"]] == ["line_2"], "billed by one part alone"
     assert scene.closed_at("2027-01-01T00:00:00Z") == [
         [("pro/base", "base", "1", "60.00"), ("pro/tokens", "tokens", "0", "0.00")]
     ]

@@ -108,7 +108,7 @@ def _billed(tenant: Tenant, invoice: Invoice, line: Line, stored: StoredEvent) -
     scope, group = line_scope(tenant, invoice, line)
     if stored.event.type != scope.meter.event_type or stored.seq > scope.upto:
         return False
-    if stored.event.subject not in scope.subjects:
+    if stored.event.subject not in scope.subjects or not line.period.contains(stored.time):
         return False
     counter = Counter(scope.meter, scope.filter, scope.group_by)
     values = compile_counters([(0, counter)]).measure_stored(stored.event)
