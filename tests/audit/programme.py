@@ -106,7 +106,7 @@ def run(programme: Programme, directory: Path, start: Start = start) -> Outcome:
             for at in _kill_points(programme):
                 progress.wait_for(at)
                 server.kill()
-                server = start(data, port)
+                server = _again(start, data, port)
                 ready_s.append(server.ready_s)
             progress.wait_for_the_end()
         seconds = time.monotonic() - began
@@ -115,16 +115,23 @@ def run(programme: Programme, directory: Path, start: Start = start) -> Outcome:
         verdict = judge(_records(journals), books.instants())
         compare(books, verdict)
         server.kill()
-        server = start(data, port)
+        server = _again(start, data, port)
         ready_s.append(server.ready_s)
         compare(observe(server, programme), verdict)
     except GaveUp as reason:
         verdict = Verdict()
-        verdict.found("clients gave up", f"{reason}; see {data.with_suffix('.log')}")
+        verdict.found("gave up", f"{reason}; see {data.with_suffix('.log')}")
         seconds = time.monotonic() - began
     finally:
         server.kill()
     return Outcome(verdict, seconds, programme.operations, ready_s)
+
+
+def _again(start: Start, data: Path, port: int) -> Server:
+    try:
+        return start(data, port)
+    except RuntimeError as error:
+        raise GaveUp(f"it does not start again: {str(error)[-500:]}") from error
 
 
 def set_up(server: Server, wallets: int) -> None:
@@ -165,7 +172,7 @@ def _clients(
 
 
 class GaveUp(Exception):
-    """Clients could not do their work: the server stopped, or hangs."""
+    """Nobody could go on: the server stopped, hangs, or does not start."""
 
 
 class _Progress:
