@@ -31,6 +31,7 @@ _COMMANDS: Final = (
     ("keys", f"{_HERE}.keys:app", CATALOG, "List, create and revoke API keys."),
     ("alerts", f"{_HERE}.notices:alerts", CATALOG, "What is watched, and where the lines are."),
     ("webhooks", f"{_HERE}.notices:webhooks", CATALOG, "Who is sent notices, and how it went."),
+    ("rules", f"{_HERE}.rules:rules", CATALOG, "What rules do, would do, and want reviewed."),
     ("ingest", f"{_HERE}.ingest.command:ingest", EVENTS, "Load events from JSONL, CSV or Parquet."),
     ("tail", f"{_HERE}.tail:tail", EVENTS, "Follow events as they are decided."),
     ("usage", f"{_HERE}.usage:usage", EVENTS, "Usage of a meter over time."),

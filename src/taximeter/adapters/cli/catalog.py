@@ -25,7 +25,7 @@ def diff(file: Annotated[Path, FILE], /, *, server: Server = HERE) -> int:
     file
         The catalogue, YAML or JSON; - for stdin.
     """
-    plan = _put(server.client(), _read(file), dry_run=True)
+    plan = _put(server.client(), read_file(file), dry_run=True)
     if server.json:
         print_json(plan)
     else:
@@ -50,7 +50,7 @@ def apply(
     yes
         Do not ask. Nobody is asked when stdin is not a terminal.
     """
-    client, document = server.client(), _read(file)
+    client, document = server.client(), read_file(file)
     plan = _put(client, document, dry_run=True)
     if not server.json:
         _show(plan["changes"])
@@ -69,7 +69,7 @@ def apply(
     return OK
 
 
-def _read(file: Path) -> tuple[bytes, str]:
+def read_file(file: Path) -> tuple[bytes, str]:
     """The file's bytes, unchanged, and their media type: the server reads numbers exactly."""
     try:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
