@@ -4,13 +4,15 @@ A customer's numbers as the alerts look at them.
 
 from __future__ import annotations
 
-from taximeter.catalog.features import MeteredEntitlement, Reset
+from taximeter.catalog.features import Limit, MeteredEntitlement, Reset
+from taximeter.entitlements.gauge import Gauge
 from taximeter.entitlements.local_windows import local_windows
 from taximeter.gate.budget import Budget
+from taximeter.gate.purse import Purse
 from taximeter.live.account import Account
 from taximeter.notices.readings import BudgetReading, CreditReading, FeatureReading, Readings
-from taximeter.services.allowances import allowance_of
-from taximeter.services.hooks import budget_gauged
+from taximeter.services.allowances import Allowance, allowance_of
+from taximeter.services.hooks import budget_gauged, limit_gauged
 from taximeter.services.tenant import Tenant
 
 
@@ -23,27 +25,23 @@ def readings(tenant: Tenant, account: Account, now: int) -> Readings:
         for credit, wallet in purse.wallets.items():
             credits[credit] = CreditReading(wallet.balance_pico, wallet.available_pico(None))
         for budget in purse.budgets.values():
-            gauged = budget_gauged(tenant, account, budget)
-            gauge = gauged.peek(purse, gauged.only or ())
-            budgets[budget.id] = BudgetReading(
-                gauge.used_pico(now),
-                budget.limit.limit_pico,
-                _window_start(tenant, account, budget, now),
-                gauge.resets_at(now),
-                rolling=budget.limit.reset is Reset.ROLLING,
-            )
+            budgets[budget.id] = _budget(tenant, account, purse, budget, now)
     return Readings(_usage(tenant, account, now), credits, budgets)
 
 
-def _window_start(tenant: Tenant, account: Account, budget: Budget, now: int) -> int:
-    match budget.limit.reset:
-        case Reset.PERIOD:
-            return account.schedule.containing(now).start if account.schedule.covers(now) else 0
-        case Reset.NEVER | Reset.ROLLING | Reset.FIRST_USE:
-            return budget.since
-        case calendar:
-            timezone = tenant.customers[account.customer].timezone
-            return local_windows(calendar, timezone).containing(now).start
+def _budget(
+    tenant: Tenant, account: Account, purse: Purse, budget: Budget, now: int
+) -> BudgetReading:
+    gauged = budget_gauged(tenant, account, budget)
+    gauge = gauged.peek(purse, gauged.only or ())
+    resets_at = gauge.resets_at(now)
+    return BudgetReading(
+        gauge.used_pico(now),
+        budget.limit.limit_pico,
+        _window_start(tenant, account, budget.limit, resets_at, budget.since, now),
+        resets_at,
+        rolling=budget.limit.reset is Reset.ROLLING,
+    )
 
 
 def _usage(tenant: Tenant, account: Account, now: int) -> dict[str, FeatureReading]:
@@ -52,14 +50,44 @@ def _usage(tenant: Tenant, account: Account, now: int) -> dict[str, FeatureReadi
         if not isinstance(entitlement, MeteredEntitlement):
             continue
         allowance = allowance_of(tenant, account, feature, now)
-        if allowance is None or allowance.owner is not account:
-            continue
-        main = entitlement.main
-        period = allowance.period_at(now)
-        found[feature] = FeatureReading(
-            allowance.used_at(now),
-            None if main is None or main.reset is not Reset.PERIOD else allowance.included_at(now),
-            period.start,
-            period.end,
-        )
+        if allowance is not None and allowance.owner is account:
+            found[feature] = _feature(tenant, account, allowance, now)
     return found
+
+
+def _feature(tenant: Tenant, account: Account, allowance: Allowance, now: int) -> FeatureReading:
+    """Where the main limit stands, in its own window."""
+    main = allowance.entitlement.main
+    if main is None or main.reset is Reset.PERIOD:
+        period = allowance.period_at(now)
+        limit_pico = None if main is None else allowance.included_at(now)
+        return FeatureReading(allowance.used_at(now), limit_pico, period.start, period.end)
+    gauged = limit_gauged(tenant, account, allowance.feature, main)
+    gauge: Gauge = gauged.peek(tenant.live.gate.purses.get(account.customer), ())
+    since = allowance.lane.schedule.start or 0
+    reading = gauge.reading(now, since=since)
+    return FeatureReading(
+        reading.used_pico,
+        reading.limit_pico,
+        _window_start(tenant, account, main, reading.resets_at, since, now),
+        reading.resets_at,
+        rolling=main.reset is Reset.ROLLING,
+    )
+
+
+def _window_start(
+    tenant: Tenant, account: Account, limit: Limit, resets_at: int | None, since: int, now: int
+) -> int:
+    """What names the running window; `since` where it has no beginning of its own."""
+    match limit.reset:
+        case Reset.PERIOD:
+            schedule = account.schedule
+            return schedule.containing(now).start if schedule.covers(now) else since
+        case Reset.FIRST_USE:
+            assert limit.window_us is not None, limit
+            return since if resets_at is None else resets_at - limit.window_us
+        case Reset.NEVER | Reset.ROLLING:
+            return since
+        case calendar:
+            timezone = tenant.customers[account.customer].timezone
+            return local_windows(calendar, timezone).containing(now).start
