@@ -155,3 +155,21 @@ def test_meters_that_do_not_weigh_time_open_with_nothing() -> None:
 def test_history_before_the_subscription_is_named_apart_from_every_period() -> None:
     (lane,), _ = history(gauge(), level(MARCH, 3))
     assert list(lane) == [EARLIER]
+
+
+def test_differences_that_cancel_out_leave_no_group_however_they_arrive() -> None:
+    meter = gauge("delta", dimensions={"region": "data.region"}).meter
+    counter = Counter(meter, group_by=("region",))
+    up, down = (
+        (Event(str(gb), "disk", "acme", data={"gb": gb, "region": "eu"}), APRIL) for gb in (5, -5)
+    )
+    at_once, late, in_parts = state(counter), state(counter), state(counter)
+    may = Event("may", "disk", "acme", data={"gb": 1, "region": "us"}), MAY
+    at_once.fold_stored([up, down, may])
+    late.fold_stored([may, up, down])
+    in_parts.fold_stored([may])
+    for part in (up, down):
+        in_parts.merge("acme", *history(counter, part), in_parts.layout.slots)
+    customers = {"acme": ACME}
+    dumps = [dump_state(live, customers, {}) for live in (at_once, late, in_parts)]
+    assert dumps[0] == dumps[1] == dumps[2]

@@ -78,8 +78,11 @@ class Layout:
             for group, (_, state) in before.items():
                 opened = groups.get(group) or [0, aggregate.empty(counter.meter)]
                 aggregate.carry(counter.meter, opened[1], state, start)
+                # A group is kept exactly if there is something in it, however it came about.
                 if opened[0] or opened[1]:
                     groups[group] = opened
+                else:
+                    groups.pop(group, None)
 
     def merge_cells(self, a: list[Any], b: list[Any]) -> list[Any]:
         """New cells with the events of both."""
@@ -172,7 +175,9 @@ def _merge_groups(
     for group in a.keys() | b.keys():
         left = a.get(group) or [0, aggregate.empty(meter)]
         right = b.get(group) or [0, aggregate.empty(meter)]
-        merged[group] = [left[0] + right[0], aggregate.merge(meter, left[1], right[1])]
+        both = [left[0] + right[0], aggregate.merge(meter, left[1], right[1])]
+        if both[0] or both[1]:
+            merged[group] = both
     return merged
 
 
