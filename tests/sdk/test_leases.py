@@ -13,6 +13,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from tests.property.effort import FULL
 from tests.sdk.fake import Fake, lost, status
 from tests.sdk.test_processes import finish, start
 from tests.sdk.test_track import adds_up, until
@@ -182,10 +183,11 @@ def test_nothing_to_lease_is_over_limit(fake: Fake) -> None:
 def test_an_automatic_lease_that_is_refused_is_not_asked_for_by_every_request(fake: Fake) -> None:
     fake.limit = Decimal(0)
     with Taximeter(fake.url, lease={"chat": 10}) as meter:
+        began = time.monotonic()
         for _ in range(20):
             assert not meter.check("acme", "chat")
-        time.sleep(0.1)
-        assert len(fake.seen("/v1/leases")) == 1
+        asked = len(fake.seen("/v1/leases"))
+        assert asked <= 1 + (time.monotonic() - began)  # one a second
 
 
 def test_a_refill_whose_answer_got_lost_never_lets_more_through_than_is_set_aside(
@@ -285,7 +287,7 @@ def test_threads_together_never_pass_the_slice(fake: Fake) -> None:
     assert fake.used == 99
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(100 if FULL else 3))
 def test_overshoot_is_at_most_the_sum_of_open_leases(fake: Fake, seed: int) -> None:
     """
     Several processes' worth of meters spend one limit, with refills and consumes lost, refused and

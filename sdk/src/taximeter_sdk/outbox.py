@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import Final, Literal, NamedTuple
 
-from taximeter_sdk.spool import Full, Segment, Spool
+from taximeter_sdk.spool import Segment, Spool
 from taximeter_sdk.stats import Stats
 
 EVENT: Final = b"E"
@@ -97,7 +97,7 @@ class Outbox:
             try:
                 spool.append_waiting(kind, text)
             except OSError as error:
-                self._complain(error)
+                self.stats.last_error = f"spool: {error}"
                 left_s = deadline - time.monotonic()
                 if left_s <= 0 or self._closed or not self.changed.wait(left_s):
                     return False
@@ -109,13 +109,9 @@ class Outbox:
         try:
             return spool.append(kind, text)
         except OSError as error:
-            self._complain(error)
-            return None
-
-    def _complain(self, error: OSError) -> None:
-        if not isinstance(error, Full):
             self.stats.spool_errors += 1
-        self.stats.last_error = f"spool: {error}"
+            self.stats.last_error = f"spool: {error}"
+            return None
 
     def _remember(self, item: Item) -> None:
         self._items.append(item)

@@ -27,7 +27,8 @@ class Stats:
         spooled: Only on disk, not answered yet.
         retries: Requests that were asked again.
         damaged: Lines of a spool that could not be read.
-        spool_errors: Writes the disk refused; those events are in memory only.
+        spool_errors: Items the spool had no room for, or the disk refused; they are in memory
+            only.
         failed_open, failed_closed: Decisions made without the server.
         last_error: The latest thing that went wrong, for people.
     """
