@@ -27,6 +27,9 @@ from taximeter.services.tenant import Tenant
 
 MAX_REMEMBERED_ANSWERS = 100_000
 encode = msgspec.json.Encoder(decimal_format="number").encode
+encode_answer = msgspec.json.Encoder(decimal_format="string").encode
+
+_MEMBERS = ("id", "type", "subject", "source", "time", "data")
 
 Identity = tuple[Any, Any]
 
@@ -35,7 +38,7 @@ class Recorded(msgspec.Struct):
     """The body of an entry that the gate wrote."""
 
     event: Event
-    answer: dict[str, Any]
+    answer: msgspec.Raw
 
 
 class Answered(NamedTuple):
@@ -43,10 +46,12 @@ class Answered(NamedTuple):
     Attributes:
         answer: As documented.
         durable: Resolves when it is on disk, raises if it cannot be; None if nothing was recorded.
+        encoded: The answer as it was recorded, byte for byte; None if nothing was.
     """
 
     answer: dict[str, Any]
     durable: Awaitable[Any] | None = None
+    encoded: bytes | None = None
 
 
 class Earlier(NamedTuple):
@@ -59,14 +64,14 @@ class Answers:
     """The last answers, so that a retry finds its own before it is on disk."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
-    def put(self, namespace: str, seq: int, answer: dict[str, Any]) -> None:
+    def put(self, namespace: str, seq: int, answer: bytes) -> None:
         self._answers[namespace, seq] = answer
         if len(self._answers) > MAX_REMEMBERED_ANSWERS:
             self._answers.popitem(last=False)
 
-    def get(self, namespace: str, seq: int) -> dict[str, Any] | None:
+    def get(self, namespace: str, seq: int) -> bytes | None:
         return self._answers.get((namespace, seq))
 
 
@@ -128,7 +133,7 @@ class Commands:
         known = self._answers.get(tenant.name, seq)
         if known is None:
             return identity, Earlier(seq)
-        return identity, Answered(known, self._on_disk(seq))
+        return identity, Answered(msgspec.json.decode(known), self._on_disk(seq), known)
 
     def record(
         self,
@@ -162,7 +167,8 @@ class Commands:
         if is_usage:
             tenant.rate.add(now // SECOND, 1)
         told = answer(seq)
-        self._answers.put(tenant.name, seq, told)
+        encoded = encode_answer(told)
+        self._answers.put(tenant.name, seq, encoded)
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(error: TaximeterError | None) -> None:
@@ -174,12 +180,12 @@ class Commands:
             now,
             Format.OBJECT,
             b"\x00",
-            encode(Recorded(event, told)),
+            encode(Recorded(event, msgspec.Raw(encoded))),
             KIND_CONSUME if is_usage else KIND_COMMAND,
             encode_effects(applied) if applied else b"",
         )
         core.committer.submit(entry, done)
-        return Answered(told, durable)
+        return Answered(told, durable, encoded)
 
     def record_own(
         self, tenant: Tenant, what: str, customer: str, effects: Sequence[Effect], now: int
@@ -234,5 +240,10 @@ def command_event(what: str, command_id: str, customer: str, data: dict[str, Any
 
 
 def canonical(event: Event) -> Event:
-    """Through the same door as every other event: bounds, and one form of each number."""
-    return decode(encode(event), Format.OBJECT).events[0]
+    """
+    Through the same door as every other event: bounds, and one form of each number.
+
+    Only members it has are written: one that is null would make the reader look twice.
+    """
+    members = {name: value for name in _MEMBERS if (value := getattr(event, name)) is not None}
+    return decode(encode(members), Format.OBJECT).events[0]

@@ -4,6 +4,8 @@ What the gate's services hand back, as answers.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -30,7 +32,57 @@ async def told(around: Surroundings, result: Answered | Earlier, status: int = 2
         return Response(status, first_answer(around, result.seq))
     if result.durable is not None:
         await result.durable
-    return json_response(result.answer, status)
+    return _response(result, status)
+
+
+def soon(
+    around: Surroundings,
+    result: Answered | Earlier,
+    status: int = 200,
+    then: Callable[[], None] | None = None,
+) -> Awaitable[Response]:
+    """
+    As `told`, without a task for each request.
+
+    Args:
+        then: Called when the answer goes out.
+    """
+    durable = None if isinstance(result, Earlier) else result.durable
+    if isinstance(result, Earlier) or not isinstance(durable, asyncio.Future):
+        return _told_then(around, result, status, then)
+    answered: asyncio.Future[Response] = durable.get_loop().create_future()
+
+    def on_disk(done: asyncio.Future[None]) -> None:
+        error = done.exception()
+        if answered.done():
+            return
+        if error is not None:
+            answered.set_exception(error)
+            return
+        answered.set_result(_response(result, status))
+        if then is not None:
+            then()
+
+    durable.add_done_callback(on_disk)
+    return answered
+
+
+async def _told_then(
+    around: Surroundings,
+    result: Answered | Earlier,
+    status: int,
+    then: Callable[[], None] | None,
+) -> Response:
+    response = await told(around, result, status)
+    if then is not None:
+        then()
+    return response
+
+
+def _response(result: Answered, status: int) -> Response:
+    if result.encoded is None:
+        return json_response(result.answer, status)
+    return Response(status, result.encoded)
 
 
 def first_answer(around: Surroundings, seq: int) -> bytes:
@@ -46,7 +98,9 @@ def first_answer(around: Surroundings, seq: int) -> bytes:
     raise Refused("event_conflict", f"The id was used for the event at 0:{seq}.")
 
 
-async def refusal(around: Surroundings, decision: Decision, request_id: str, now: int) -> Response:
+def refusal(
+    around: Surroundings, decision: Decision, request_id: str, now: int
+) -> Awaitable[Response]:
     """
     A refused reservation: a problem with everything the decision says, once all that it was
     decided from is on disk.
@@ -62,9 +116,14 @@ async def refusal(around: Surroundings, decision: Decision, request_id: str, now
         **decision.to_json(around.core.as_of()),
     }
     headers = rate_headers(decision, now)
-    if (so_far := around.commands.so_far()) is not None:
-        await so_far
-    return Response(status, msgspec.json.encode(body), PROBLEM_JSON, headers)
+    response = Response(status, msgspec.json.encode(body), PROBLEM_JSON, headers)
+    return _after(around.commands.so_far(), response)
+
+
+async def _after(durable: Awaitable[None] | None, response: Response) -> Response:
+    if durable is not None:
+        await durable
+    return response
 
 
 def rate_headers(decision: Decision, now: int) -> tuple[tuple[str, str], ...]:

@@ -5,6 +5,7 @@ The gate over HTTP. `check` is answered without a task or a wait: it only reads 
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 
 from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes import shapes
-from taximeter.adapters.http.routes.answers import has_rate, rate_headers, told
+from taximeter.adapters.http.routes.answers import has_rate, rate_headers, soon
 from taximeter.adapters.http.routes.gate_shapes import EstimateAnswer
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
@@ -98,7 +99,7 @@ class GateRoutes:
             *rate_headers(decision, now),
         )
 
-    async def consume(self, request: Request) -> Response:
+    def consume(self, request: Request) -> Awaitable[Response]:
         started = time.perf_counter()
         body = request.json(shapes.ConsumeBody)
         ask = Ask(body.customer, body.feature, amount(body.amount), body.scope, body.data)
@@ -107,11 +108,14 @@ class GateRoutes:
         commands = self._around.commands
         prepare(commands, tenant, ask.customer, now)
         result = consume(core, commands, tenant, ask, body.id, now)
-        answer = await told(self._around, result)
-        if isinstance(result, Answered):
-            self._around.decided(tenant, ask, result.answer["allowed"], result.answer["reason"])
-        core.telemetry.consume.observe(time.perf_counter() - started)
-        return answer
+
+        def then() -> None:
+            if isinstance(result, Answered):
+                decided = result.answer
+                self._around.decided(tenant, ask, decided["allowed"], decided["reason"])
+            core.telemetry.consume.observe(time.perf_counter() - started)
+
+        return soon(self._around, result, then=then)
 
     def estimate(self, request: Request) -> Response:
         ask = self._ask(request)

@@ -4,11 +4,12 @@ Reservations and leases over HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes import gate_shapes as shapes
-from taximeter.adapters.http.routes.answers import refusal, told
+from taximeter.adapters.http.routes.answers import refusal, soon
 from taximeter.adapters.http.routes.gate import amount
 from taximeter.adapters.http.routes.paging import listed, page
 from taximeter.adapters.http.routes.surroundings import Surroundings
@@ -121,17 +122,17 @@ class ReservationRoutes:
             ),
         ]  # fmt: skip
 
-    async def reserve(self, request: Request) -> Response:
+    def reserve(self, request: Request) -> Awaitable[Response]:
         body = request.json(shapes.ReservationBody)
-        return await self._open(request, body, "rsv", lease=False)
+        return self._open(request, body, "rsv", lease=False)
 
-    async def lease(self, request: Request) -> Response:
+    def lease(self, request: Request) -> Awaitable[Response]:
         body = request.json(shapes.LeaseBody)
-        return await self._open(request, body, "lease", lease=True)
+        return self._open(request, body, "lease", lease=True)
 
-    async def _open(
+    def _open(
         self, request: Request, body: shapes.ReservationBody, prefix: str, *, lease: bool
-    ) -> Response:
+    ) -> Awaitable[Response]:
         tenant, now = self._around.tenant(request), self._core.clock.now()
         ask = Ask(body.customer, body.feature, amount(body.amount), body.scope, body.data)
         wanted = Wanted(
@@ -142,10 +143,10 @@ class ReservationRoutes:
         result = commands.under_key(tenant) or reserve(self._core, commands, tenant, wanted, now)
         if isinstance(result, Decision):
             self._around.decided(tenant, ask, result.allowed, result.reason.value)
-            return await refusal(self._around, result, request.request_id, now)
-        return await told(self._around, result, 201)
+            return refusal(self._around, result, request.request_id, now)
+        return soon(self._around, result, 201)
 
-    async def settle(self, request: Request) -> Response:
+    def settle(self, request: Request) -> Awaitable[Response]:
         body = request.json(shapes.SettleBody)
         tenant, commands = self._around.tenant(request), self._around.commands_of(request)
         result = commands.under_key(tenant) or settle(
@@ -158,15 +159,15 @@ class ReservationRoutes:
             allow_overage=body.allow_overage,
             data=body.data,
         )
-        return await told(self._around, result)
+        return soon(self._around, result)
 
-    async def release(self, request: Request) -> Response:
+    def release(self, request: Request) -> Awaitable[Response]:
         tenant, now = self._around.tenant(request), self._core.clock.now()
         commands, hold_id = self._around.commands_of(request), request.params["id"]
         result = commands.under_key(tenant) or release(self._core, commands, tenant, hold_id, now)
-        return await told(self._around, result)
+        return soon(self._around, result)
 
-    async def extend(self, request: Request) -> Response:
+    def extend(self, request: Request) -> Awaitable[Response]:
         body = request.json(shapes.ExtendBody)
         tenant, now = self._around.tenant(request), self._core.clock.now()
         if body.ttl_s is None and not body.amount:
@@ -183,8 +184,8 @@ class ReservationRoutes:
             allow_partial=body.allow_partial,
         )
         if isinstance(result, Decision):
-            return await refusal(self._around, result, request.request_id, now)
-        return await told(self._around, result)
+            return refusal(self._around, result, request.request_id, now)
+        return soon(self._around, result)
 
     async def get(self, request: Request) -> Response:
         tenant, hold_id = self._around.tenant(request), request.params["id"]
