@@ -28,6 +28,7 @@ class Books:
 
     Attributes:
         ledgers: By wallet, all entries in order; `balances` likewise, as answered.
+        past: By wallet, (instant, balance) as answered for one instant in the middle.
         trial: (credit, account, sum over all wallets).
         at: Before any of these was read, microseconds since the epoch.
         quiet: Time did nothing while they were read.
@@ -35,6 +36,7 @@ class Books:
 
     ledgers: dict[str, list[Entry]]
     balances: dict[str, Mapping[str, Any]]
+    past: dict[str, tuple[str, str]]
     trial: list[tuple[str, str, str]]
     at: int
     quiet: bool
@@ -53,6 +55,8 @@ def compare(books: Books, verdict: Verdict) -> None:
     """Add what does not agree to the verdict's findings."""
     for name, ledger in books.ledgers.items():
         sound = _sound(name, ledger, verdict)
+        if name in books.past:
+            _as_it_was(name, ledger, *books.past[name], verdict)
         wallet = verdict.wallets.get(name)
         if sound and wallet is not None and name not in verdict.wrong:
             wallet.advance(books.at)
@@ -61,6 +65,13 @@ def compare(books: Books, verdict: Verdict) -> None:
             wallet.advance(instant(shown["as_of"]["time"]))
             _same_balance(name, shown, wallet, verdict)
     _trial_balance(books, verdict)
+
+
+def _as_it_was(name: str, ledger: list[Entry], at: str, shown: str, verdict: Verdict) -> None:
+    """A balance at a past instant is that after the last entry up to it."""
+    before = [entry["balance_after"] for entry in ledger if instant(entry["at"]) <= instant(at)]
+    if pico(shown) != pico(before[-1]):
+        verdict.found("wrong balance in the past", f"{name} at {at}: {shown}, must be {before[-1]}")
 
 
 def _until(ledger: list[Entry], at: int, verdict: Verdict) -> list[Entry]:

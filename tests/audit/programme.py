@@ -223,9 +223,11 @@ def observe(server: Server, programme: Programme) -> Books:
     """The books as the public API shows them."""
     at = time.time_ns() // 1000
     names = [wallet(place) for place in range(programme.wallets)]
+    ledgers = {name: _ledger(server, name) for name in names}
     return Books(
-        ledgers={name: _ledger(server, name) for name in names},
+        ledgers=ledgers,
         balances={name: _balance(server, name) for name in names},
+        past={name: _past(server, name, ledger) for name, ledger in ledgers.items() if ledger},
         trial=[
             (one["credit"], one["account"], one["amount"])
             for one in _pages(server, "/v1/ledger/trial-balance", {})
@@ -233,6 +235,12 @@ def observe(server: Server, programme: Programme) -> Books:
         at=at,
         quiet=programme.quiet,
     )
+
+
+def _past(server: Server, name: str, ledger: list[Any]) -> tuple[str, str]:
+    at = ledger[len(ledger) // 2]["at"]
+    query = urlencode({"credit": CREDIT, "at": at})
+    return at, server.request("GET", f"/v1/customers/{name}/balance?{query}")["balance"]
 
 
 def _balance(server: Server, name: str) -> Any:
