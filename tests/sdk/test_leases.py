@@ -18,7 +18,7 @@ from tests.sdk.fake import Fake, lost, status
 from tests.sdk.test_processes import finish, start
 from tests.sdk.test_track import adds_up, until
 
-from taximeter_sdk import AsyncTaximeter, OverLimit, Taximeter
+from taximeter_sdk import AsyncTaximeter, OverLimit, Rejection, Taximeter
 from taximeter_sdk.base import BaseMeter
 
 
@@ -58,6 +58,20 @@ def test_the_same_id_again_gives_the_same_answer_and_counts_once(fake: Fake) -> 
         assert meter.consume("acme", "chat", 30, id="r1") is first
         assert meter.check("acme", "chat").left == 70
     assert fake.used == 30
+
+
+def test_an_id_in_doubt_is_decided_by_lease_later_and_counts_once(fake: Fake) -> None:
+    """The server consumed it and its answer got lost twice; then there is a lease."""
+    refused: list[Rejection] = []
+    with Taximeter(fake.url, timeout=0.3, on_reject=refused.append) as meter:
+        fake.next(lost, lost)
+        assert not meter.consume("acme", "chat", 30, id="r1")
+        meter.lease("acme", "chat", 100)
+        assert meter.consume("acme", "chat", 30, id="r1").decided_by == "lease"
+        assert meter.flush()
+        assert meter.stats.duplicates == 1
+    assert fake.used == 30
+    assert not refused
 
 
 def test_a_lease_is_given_back_at_close_after_its_usage(fake: Fake) -> None:

@@ -96,10 +96,11 @@ def test_under_partitions_and_kills_a_limit_is_passed_by_no_more_than_was_stated
                 victim = chance.randrange(SPENDERS)
                 spenders[victim].kill()
                 spenders.append(Spender(proxy.url, scene.key, spool, stop))
-        # Until nobody is allowed anything any more.
+        # Until nobody is allowed anything any more, also after slices of the killed have lapsed.
+        until(lambda: scene.check()["remaining"] == "0", 40)
         told = 0
         while told < (told := sum(len(spender.bounds) for spender in spenders)):
-            time.sleep(1.5)
+            time.sleep(3)
         stop.touch()
         for spender in spenders:
             spender.wait()
@@ -109,8 +110,9 @@ def test_under_partitions_and_kills_a_limit_is_passed_by_no_more_than_was_stated
 
     used = int(scene.check()["used"])
     killed = len(spenders) - SPENDERS
-    # Each unit that was allowed is counted; a killed process may not have come to say its last.
-    assert told <= used <= told + killed
+    # Each unit that was allowed is counted. Of each process one more may be: that it was killed
+    # before it could say so, or the answer got lost and its last id was not decided again.
+    assert told <= used <= told + len(spenders)
     stated = max(bound for spender in spenders for bound in spender.bounds)
     assert stated <= (SPENDERS + killed) * SIZE
     assert used <= LIMIT + stated

@@ -226,6 +226,7 @@ class BaseMeter:
         decided = None if lease is None else lease.take(amount)
         if lease is None or decided is None:
             return None
+        more = {"unsure": True} if self._answers.is_in_doubt(customer, feature, event_id) else {}
         self._put_usage(
             customer,
             feature,
@@ -236,6 +237,7 @@ class BaseMeter:
             scope,
             source=CONSUME_SOURCE,
             lease=lease.id,
+            **more,
         )
         self._answers.put(customer, feature, event_id, decided)
         return decided
@@ -270,6 +272,7 @@ class BaseMeter:
         if isinstance(error, Rejected) and error.status in (409, 422):
             raise error
         decided = self._undecided(feature, error)
+        self._answers.put(customer, feature, event_id, None)
         if decided:
             # The answer may have been lost after it was consumed: the same identity counts once.
             self._put_usage(
@@ -374,16 +377,23 @@ class BaseMeter:
 
 
 class _Answers:
-    """The latest leased consumes, so that the same id gets the same answer."""
+    """
+    The latest consumes that the server did not answer: those decided by lease, so that the same id
+    gets the same answer, and, as None, those of which nobody knows whether they happened.
+    """
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[tuple[str, str, str], Decision] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str, str], Decision | None] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, customer: str, feature: str, event_id: str) -> Decision | None:
         return self._answers.get((customer, feature, event_id))
 
-    def put(self, customer: str, feature: str, event_id: str, decided: Decision) -> None:
+    def is_in_doubt(self, customer: str, feature: str, event_id: str) -> bool:
+        key = customer, feature, event_id
+        return key in self._answers and self._answers[key] is None
+
+    def put(self, customer: str, feature: str, event_id: str, decided: Decision | None) -> None:
         with self._lock:
             self._answers[customer, feature, event_id] = decided
             if len(self._answers) > MAX_ANSWERS:
