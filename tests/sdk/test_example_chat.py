@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.integration.scene import Scene
 from tests.sdk.test_track import until
 from tests.serving import Served, serve
 
@@ -29,23 +30,33 @@ CHROMIUM = "/usr/bin/chromium"
 WELCOME = 150
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Served]:
-    with serve(tmp_path, "--dev") as running:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve(tmp_path_factory.mktemp("chat"), "--dev") as running:
         yield running
 
 
+@pytest.fixture
+def scene(server: Served) -> Scene:
+    """A namespace nobody has used."""
+    return Scene(server)
+
+
+def environment(scene: Scene) -> dict[str, str]:
+    path = os.pathsep.join([str(ROOT / "sdk" / "src"), os.environ.get("PYTHONPATH", "")])
+    own = {"TAXIMETER_URL": scene.server.url, "TAXIMETER_KEY": scene.key, "PYTHONPATH": path}
+    return {**os.environ, **own}
+
+
 @contextmanager
-def chatting(server: Served, pause_s: float = 0.002) -> Iterator[httpx.Client]:
+def chatting(scene: Scene, pause_s: float = 0.002) -> Iterator[httpx.Client]:
     """The application, ready for visitors."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    path = os.pathsep.join([str(ROOT / "sdk" / "src"), os.environ.get("PYTHONPATH", "")])
-    env = {"TAXIMETER_URL": server.url, "PYTHONPATH": path, "CHAT_PAUSE_S": str(pause_s)}
     process = subprocess.Popen(
         [sys.executable, str(APP), "--port", str(port)],
-        env={**os.environ, **env},
+        env=environment(scene) | {"CHAT_PAUSE_S": str(pause_s)},
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -64,8 +75,8 @@ def _answers(client: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def standing(server: Served) -> dict[str, Any]:
-    answer: dict[str, Any] = server.get("/v1/customers/visitor/balance?credit=tokens").json()
+def standing(scene: Scene) -> dict[str, Any]:
+    answer: dict[str, Any] = scene.ask("GET", "/v1/customers/visitor/balance", credit="tokens")
     return answer
 
 
@@ -75,13 +86,13 @@ def ask(client: httpx.Client) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def test_an_answer_is_cut_at_the_cap_and_paid_to_the_token(server: Served) -> None:
-    with chatting(server) as client:
+def test_an_answer_is_cut_at_the_cap_and_paid_to_the_token(scene: Scene) -> None:
+    with chatting(scene) as client:
         *words, end = ask(client)
         assert end == {"cut": True, "used": str(WELCOME)}
         assert len(words) == WELCOME
-        until(lambda: standing(server)["balance"] == "0")
-        assert standing(server)["reserved"] == "0"
+        until(lambda: standing(scene)["balance"] == "0")
+        assert standing(scene)["reserved"] == "0"
 
         refused = client.post("/chat", json={"prompt": "More?"})
         assert refused.status_code == 402
@@ -91,19 +102,19 @@ def test_an_answer_is_cut_at_the_cap_and_paid_to_the_token(server: Served) -> No
         assert ask(client)[-1]["used"] == "100"
 
 
-def test_a_visitor_who_leaves_pays_what_was_read_and_no_more(server: Served) -> None:
-    with chatting(server, pause_s=0.02) as client:
+def test_a_visitor_who_leaves_pays_what_was_read_and_no_more(scene: Scene) -> None:
+    with chatting(scene, pause_s=0.02) as client:
         with client.stream("POST", "/chat", json={"prompt": "Hello"}) as response:
             lines = response.iter_lines()
             read = [next(lines) for _ in range(10)]
         assert len(read) == 10
-        until(lambda: standing(server)["reserved"] == "0" and standing(server)["balance"] != "150")
+        until(lambda: standing(scene)["reserved"] == "0" and standing(scene)["balance"] != "150")
         # A few words were on their way when the visitor left.
-        assert WELCOME - 30 <= int(standing(server)["balance"]) <= WELCOME - 10
+        assert WELCOME - 30 <= int(standing(scene)["balance"]) <= WELCOME - 10
 
 
-def test_the_balance_falls_live_for_whoever_looks(server: Served) -> None:
-    with chatting(server) as client:
+def test_the_balance_falls_live_for_whoever_looks(scene: Scene) -> None:
+    with chatting(scene) as client:
         seen: list[int] = []
 
         def look() -> None:
@@ -125,17 +136,16 @@ def test_the_balance_falls_live_for_whoever_looks(server: Served) -> None:
     assert len(set(seen)) > 50
 
 
-def test_it_leaves_the_catalogue_of_others_alone(server: Served) -> None:
+def test_it_leaves_the_catalogue_of_others_alone(scene: Scene) -> None:
     catalog = {
         "meters": {"m": {"event_type": "t", "aggregation": "count"}},
         "features": {"f": {"type": "boolean"}},
         "plans": {"own": {"currency": "USD", "entitlements": {"f": True}, "prices": {}}},
     }
-    assert server.put("/v1/catalog", catalog).status == 200
-    path = os.pathsep.join([str(ROOT / "sdk" / "src"), os.environ.get("PYTHONPATH", "")])
+    scene.publish(catalog)
     ended = subprocess.run(
         [sys.executable, str(APP), "--port", "0"],
-        env={**os.environ, "TAXIMETER_URL": server.url, "PYTHONPATH": path},
+        env=environment(scene),
         capture_output=True,
         text=True,
         timeout=60,
@@ -143,17 +153,17 @@ def test_it_leaves_the_catalogue_of_others_alone(server: Served) -> None:
     )
     assert ended.returncode != 0
     assert "has a catalogue already" in ended.stderr
-    assert server.get("/v1/catalog").json()["plans"].keys() == {"own"}
+    assert scene.ask("GET", "/v1/catalog")["plans"].keys() == {"own"}
 
 
 @pytest.mark.browser
 @pytest.mark.skipif(shutil.which(CHROMIUM) is None, reason=f"there is no {CHROMIUM}")
 def test_the_page_shows_the_answer_grow_and_the_credit_fall_until_it_is_cut(
-    server: Served,
+    scene: Scene,
 ) -> None:
     from playwright.sync_api import expect, sync_playwright
 
-    with chatting(server, pause_s=0.01) as client, sync_playwright() as playwright:
+    with chatting(scene, pause_s=0.01) as client, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
