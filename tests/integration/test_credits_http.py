@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import signal
@@ -554,3 +555,19 @@ def facts(scene: Scene) -> list[Any]:
     found = balance(scene)
     found.pop("as_of")
     return [found, ledger(scene), scene.ask("GET", "/v1/customers/acme/budgets")]
+
+
+def test_a_raised_limit_of_a_window_holds_at_once_and_what_was_used_stays(scene: Scene) -> None:
+    data = {"words": 300, "user": "u1"}
+    scene.send({"id": "w1", "type": "text.read", "subject": "acme", "data": data})
+    assert scene.check("read", 1)["allowed"] is False
+    raised = copy.deepcopy(CATALOG)
+    read = raised["plans"]["pro"]["entitlements"]["read"]
+    read["windows"][0]["limit"] = 400
+    read["per"]["user"]["limit"] = 350
+    scene.publish(raised)
+    refused = scene.check("read", 101)
+    assert (refused["allowed"], refused["limit"], refused["used"]) == (False, "400", "300")
+    assert scene.check("read", 100)["allowed"] is True
+    ask = {"customer": "acme", "feature": "read", "amount": 51, "scope": {"user": "u1"}}
+    assert scene.ask("POST", "/v1/check", ask)["limit"] == "350"

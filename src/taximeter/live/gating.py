@@ -8,7 +8,7 @@ entitled to and hold until that may change; the fold runs those of the event's t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -26,7 +26,8 @@ from taximeter.rules.watcher import Watcher
 class Gauge(Protocol):
     """Usage of one limit for one level value."""
 
-    def add(self, at: int, value_pico: int) -> None: ...
+    def add(self, at: int, pico: int) -> None: ...
+    def prune(self, now: int) -> bool: ...
     def dump(self) -> Any: ...
 
 
@@ -69,6 +70,35 @@ class PeriodGauge:
         return [[str(start), str(pico)] for start, pico in sorted(self._used.items())]
 
 
+class Maker(msgspec.Struct, frozen=True):
+    """
+    Makes the gauges of a limit.
+
+    Attributes:
+        terms: What it is made by: the limit and the zone, the rate, or the periods.
+    """
+
+    kind: Callable[..., Gauge]
+    terms: tuple[Any, ...]
+
+    def make(self, dumped: Any = None) -> Gauge:
+        """An empty gauge, or one that goes on from what another was dumped as."""
+        return self.kind(*self.terms, dumped)
+
+
+class Held(NamedTuple):
+    """A gauge and what it was made by."""
+
+    maker: Maker
+    gauge: Gauge
+
+    def prune(self, now: int) -> bool:
+        return self.gauge.prune(now)
+
+    def dump(self) -> Any:
+        return self.gauge.dump()
+
+
 class Gauged(msgspec.Struct, frozen=True):
     """
     A limit whose usage is kept in gauges, one for each value of its level.
@@ -78,29 +108,33 @@ class Gauged(msgspec.Struct, frozen=True):
         scope: Where an event names each level: ((level, path), ...); () for the customer itself.
         only: Values that the levels must have; a budget's. None: each value has its own gauge.
         in_credit: It counts what is spent, not units.
-        make: A gauge with its window, from what `Gauge.dump` gave or from None.
     """
 
     key: Key
-    make: Callable[[Any], Gauge]
+    maker: Maker
     scope: tuple[tuple[str, str], ...] = ()
     only: tuple[str, ...] | None = None
     in_credit: bool = False
 
     def gauge_in(self, purse: Purse, values: tuple[str, ...]) -> Gauge:
-        """The gauge for these values, made if it is the first use."""
+        """
+        The gauge for these values, made if it is the first use. What was used stays when a limit
+        is raised, a plan or a zone changes: it is then taken over by one of the new terms.
+        """
         key = (*self.key, *values)
-        found: Gauge | None = purse.gauges.get(key)
-        if found is None:
-            found = purse.gauges[key] = self.make(purse.dormant.pop(key, None))
-        return found
+        held: Held | None = purse.gauges.get(key)
+        if held is not None and (held.maker is self.maker or held.maker == self.maker):
+            return held.gauge
+        dumped = purse.dormant.pop(key, None) if held is None else held.gauge.dump()
+        made = purse.gauges[key] = Held(self.maker, self.maker.make(dumped))
+        return made.gauge
 
     def peek(self, purse: Purse | None, values: tuple[str, ...]) -> Any:
         """The gauge for these values; one that is not kept if nothing was used yet."""
         key = (*self.key, *values)
         if purse is not None and (key in purse.gauges or key in purse.dormant):
             return self.gauge_in(purse, values)
-        return self.make(None)
+        return self.maker.make()
 
     def values_of(self, event: Event) -> tuple[str, ...] | None:
         """The event's value of each level; None if it does not concern this limit."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from taximeter.catalog.entitlements import ADDITIVE
 from taximeter.catalog.features import CUSTOMER, Limit, MeteredEntitlement, Rate, Reset
@@ -20,7 +19,7 @@ from taximeter.entitlements.rate import RateGauge
 from taximeter.gate.budget import Budget
 from taximeter.gate.purse import Purse
 from taximeter.live.account import Account
-from taximeter.live.gating import Gauge, Gauged, Hook, Hooks, PeriodGauge, Pool
+from taximeter.live.gating import Gauged, Hook, Hooks, Maker, PeriodGauge, Pool
 from taximeter.meters.definition import Aggregation, Meter
 from taximeter.quantities import E12
 from taximeter.services.allowances import Allowance, allowance_of
@@ -120,7 +119,7 @@ def _own_gauges(
 
 def rate_gauged(tenant: Tenant, feature: str, rate: Rate) -> Gauged:
     """Where a rate is kept."""
-    return Gauged((feature, rate.key), partial(RateGauge, rate), _scope(tenant, rate.level))
+    return Gauged((feature, rate.key), Maker(RateGauge, (rate,)), _scope(tenant, rate.level))
 
 
 def needs_gauge(limit: Limit) -> bool:
@@ -178,15 +177,11 @@ def main_usage(tenant: Tenant, allowance: Allowance) -> Callable[[int], int]:
     return in_gauge if needs_gauge(main) else in_period
 
 
-def gauge_maker(
-    tenant: Tenant, account: Account, feature: str | None, limit: Limit
-) -> Callable[[Any], Gauge]:
-    """A function that makes a gauge for a limit, empty or from what it was dumped as."""
+def gauge_maker(tenant: Tenant, account: Account, feature: str | None, limit: Limit) -> Maker:
+    """What makes gauges for a limit of an account, or of the budget for a feature."""
     if limit.reset is Reset.PERIOD:
-        now_lane = account.lanes[0]
-        return partial(PeriodGauge, now_lane.schedule)
-    timezone = tenant.customers[account.customer].timezone
-    return partial(WindowGauge, limit, timezone)
+        return Maker(PeriodGauge, (tenant.lane_of(account, feature).schedule,))
+    return Maker(WindowGauge, (limit, tenant.customers[account.customer].timezone))
 
 
 def _scope(tenant: Tenant, level: str) -> tuple[tuple[str, str], ...]:

@@ -211,6 +211,13 @@ class Tenant:
         ]
         return standing_of(lanes, self.plans, at)
 
+    def lane_of(self, account: Account, feature: str | None) -> Account:
+        """The lane whose periods a feature is measured by; the main one if nothing measures it."""
+        standing = self._standings.get(account.customer)
+        if standing is None or feature is None:
+            return account.lanes[0 if standing is None else standing.lane]
+        return account.lanes[standing.lanes.get(feature, standing.lane)]
+
     def has_changed(self, subscription: str) -> bool:
         """Whether a subscription was ever, or will be, on other terms than at its beginning."""
         found = self.subscriptions.get(subscription)
