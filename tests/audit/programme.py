@@ -44,8 +44,10 @@ class Programme:
     Attributes:
         operations: By all clients together, the repetitions of lost ones not counted.
         lanes: Connections of one client.
+        kills: Ends of the server in between; each third is a polite stop.
         quiet: Wait before reading the books until time has nothing more to do: then accounts are
-            the same whenever they are read, and can be compared across wallets.
+            the same whenever they are read, and can be compared across wallets. They are read
+            again after a kill, and after a stop.
     """
 
     seed: int
@@ -103,9 +105,10 @@ def run(programme: Programme, directory: Path, start: Start = start) -> Outcome:
         began = time.monotonic()
         with _clients(programme, port, journals) as clients:
             progress = _Progress(journals, clients)
-            for at in _kill_points(programme):
+            for number, at in enumerate(_kill_points(programme), 1):
                 progress.wait_for(at)
-                server.kill()
+                # Every third end is a polite one: then the next start reads a snapshot.
+                server.kill() if number % 3 else server.stop()
                 server = _again(start, data, port)
                 ready_s.append(server.ready_s)
             progress.wait_for_the_end()
@@ -114,10 +117,11 @@ def run(programme: Programme, directory: Path, start: Start = start) -> Outcome:
         books = observe(server, programme)
         verdict = judge(_records(journals), books.instants())
         compare(books, verdict)
-        server.kill()
-        server = _again(start, data, port)
-        ready_s.append(server.ready_s)
-        compare(observe(server, programme), verdict)
+        for end in (Server.kill, Server.stop) if programme.quiet else ():
+            end(server)
+            server = _again(start, data, port)
+            ready_s.append(server.ready_s)
+            compare(observe(server, programme), verdict)
     except GaveUp as reason:
         verdict = Verdict()
         verdict.found("gave up", f"{reason}; see {data.with_suffix('.log')}")
