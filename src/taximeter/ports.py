@@ -653,6 +653,10 @@ class Books(NoticeBooks, RuleBooks, Protocol):
         """With id > after, ascending."""
         ...
 
+    def audit_before(self, namespace: str, *, before: int | None, limit: int) -> list[AuditEntry]:
+        """The newest ones, or those with id < before; descending."""
+        ...
+
     def reply(self, namespace: str, key: str) -> StoredReply | None: ...
     def add_reply(self, namespace: str, key: str, reply: StoredReply) -> None:
         """The first reply of a key stays."""

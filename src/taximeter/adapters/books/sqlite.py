@@ -333,6 +333,15 @@ class SqliteBooks(NoticeTable, RuleTable):
             )
             return [rows.to_audit(row) for row in found]
 
+    def audit_before(self, namespace: str, *, before: int | None, limit: int) -> list[AuditEntry]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                f"SELECT {rows.AUDIT_COLUMNS} FROM audit "
+                "WHERE namespace = ? AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
+                (namespace, before, before, limit),
+            )
+            return [rows.to_audit(row) for row in found]
+
     def reply(self, namespace: str, key: str) -> StoredReply | None:
         with self._connection.read() as sqlite:
             row = sqlite.execute(

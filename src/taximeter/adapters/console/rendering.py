@@ -15,6 +15,7 @@ from urllib.parse import quote
 import jinja2
 import msgspec
 
+from taximeter.adapters.console.actions import address
 from taximeter.instants import parse_instant
 from taximeter.periods import local_day
 
@@ -129,6 +130,11 @@ def pretty(value: Any) -> str:
     return msgspec.json.format(_encode(value), indent=2).decode()
 
 
+def compact(value: Any) -> str:
+    """A JSON value in a line, without quotes where it is plain text."""
+    return value if isinstance(value, str) else short(_encode(value).decode(), 160)
+
+
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 _FILTERS: Final[Mapping[str, Any]] = {
@@ -140,6 +146,7 @@ _FILTERS: Final[Mapping[str, Any]] = {
     "segment": segment,
     "customer_path": customer_path,
     "pretty": pretty,
+    "compact": compact,
 }
 
 
@@ -155,4 +162,5 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(_FILTERS)
     environment.globals["asset"] = asset_path
+    environment.globals["address"] = address
     return environment

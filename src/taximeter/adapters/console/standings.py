@@ -160,7 +160,20 @@ class Standings:
             tenant.version,
             customer,
             tenant.of_customer(key),
+            _holdings(tenant, key),
         )
+
+
+def _holdings(tenant: Tenant, key: str) -> tuple[Any, ...]:
+    """What moves without a usage event: credits, reservations, budgets, seats, blocks."""
+    purse = tenant.live.gate.purses.get(key)
+    if purse is None:
+        return ()
+    wallets = tuple((one.balance_pico, one.reserved_pico) for one in purse.wallets.values())
+    held = tuple(purse.reserved.values())
+    counts = len(purse.holds), len(purse.top_ups), len(purse.blocked), len(purse.throttled)
+    seats = sum(len(holders) for holders in purse.seats.values())
+    return wallets, held, counts, seats, tuple(purse.budgets.values())
 
 
 class _Pace:

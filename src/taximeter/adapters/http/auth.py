@@ -154,12 +154,22 @@ class Authenticator:
         Raises:
             Unauthenticated: `unauthenticated`.
         """
+        key = self.key_of(digest)
+        return Principal(key.namespace, key.id, expand_scopes(key.scopes))
+
+    def key_of(self, digest: bytes) -> ApiKey:
+        """
+        The key with this SHA-256, if it still opens anything.
+
+        Raises:
+            Unauthenticated: `unauthenticated`.
+        """
         key = self._keys.get(digest)
         if key is None or key.revoked_at is not None:
             raise _nobody()
         if key.expires_at is not None and key.expires_at <= self._now():
             raise _nobody()
-        return Principal(key.namespace, key.id, expand_scopes(key.scopes))
+        return key
 
     def _look_up(self, header: bytes) -> tuple[Principal, int | None] | None:
         scheme, _, secret = header.partition(b" ")

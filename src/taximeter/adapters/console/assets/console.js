@@ -196,7 +196,6 @@ function showRows(rows) {
 
 /** On a customer's own page: its entitlements, its fare, and the parts that hang on them. */
 function showOneRow(row) {
-  fillGauges(byId("gauges"), row.gauges);
   setText(document.querySelector('[data-row="fare"]'), row.fare === null ? "–" : digits(row.fare));
   setText(document.querySelector('[data-row="currency"]'), row.currency);
   for (const part of document.querySelectorAll("[data-live]")) refreshPart(part);
@@ -273,11 +272,14 @@ function togglePause() {
 
 async function loadPart(part) {
   part.loadedAt = performance.now();
+  // Nothing is taken away under a finger, a focus, or somebody who reads the details.
+  if (part.dataset.drawn && part.matches(":active, :focus-within")) return;
   try {
     const answer = await fetch(part.dataset.part, { credentials: "same-origin", redirect: "error" });
     if (!answer.ok) throw new Error(answer.status);
     const drawn = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!part.querySelector("details[open]")) part.replaceChildren(...drawn.body.childNodes);
+    part.dataset.drawn = "yes";
   } catch {
     setText(part.querySelector(".nothing"), "This could not be read. Reload the page to try again.");
   }
@@ -426,6 +428,16 @@ function beginLive() {
   connect();
 }
 
+/** A page without a stream of its own: its parts are read again every so often. */
+function beginPolling(everyMs) {
+  const parts = document.querySelectorAll("[data-now]");
+  for (const part of parts) loadPart(part);
+  setInterval(() => {
+    if (document.hidden) return;
+    for (const part of parts) if (!("slow" in part.dataset)) loadPart(part);
+  }, everyMs);
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   byId("theme").hidden = false;
   byId("theme").addEventListener("click", toggleTheme);
@@ -439,4 +451,5 @@ document.addEventListener("DOMContentLoaded", () => {
     filter.addEventListener("input", () => filterOperations(filter.value));
   }
   if (document.body.dataset.stream) beginLive();
+  if (document.body.dataset.every) beginPolling(Number(document.body.dataset.every));
 });

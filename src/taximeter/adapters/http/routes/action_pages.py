@@ -1,0 +1,137 @@
+"""
+The forms: what is about to be done, what it would cost, and then doing it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from taximeter.adapters.console.actions import ACTIONS, Action, Field, undo_address
+from taximeter.adapters.console.rendering import segment
+from taximeter.adapters.http.messages import Request, Response
+from taximeter.adapters.http.routes.frame import FORM_BYTES, Frame, form_of, see_other
+from taximeter.adapters.http.routes.inward import Inward
+from taximeter.adapters.http.routes.surroundings import Surroundings
+from taximeter.adapters.http.routing import Route
+from taximeter.catalog.features import FeatureType
+from taximeter.errors import NotFound, Rejected, TaximeterError
+from taximeter.services.tenant import Tenant
+
+
+class ActionPages:
+    def __init__(self, around: Surroundings, frame: Frame, inward: Inward) -> None:
+        self._around = around
+        self._frame = frame
+        self._inward = inward
+
+    def routes(self) -> list[Route]:
+        path = "/do/{action}"
+        return [
+            Route("GET", path, self._frame.seen_by("read", self.ask), None),
+            Route(
+                "POST", path, self._frame.seen_by("read", self.do), None, max_body_bytes=FORM_BYTES
+            ),
+        ]
+
+    async def ask(self, request: Request) -> Response:
+        """The form, with what it would mean once enough is known."""
+        action, form = _action(request), dict(request.query)
+        preview, problem = None, None
+        if action.previews is not None and "preview" in form:
+            preview, problem = await self._preview(request, action, form)
+        return self._form(request, action, form, problem=problem, preview=preview)
+
+    async def do(self, request: Request) -> Response:
+        action, form = _action(request), form_of(request)
+        try:
+            back = action.return_path(form)
+            target, body = action.target(form), action.body(form)
+        except Rejected as error:
+            return self._form(request, action, form, 422, problem={"detail": error.message})
+        once = form.get("once") or secrets.token_hex(8)
+        answer = await self._inward.do(request, action.method, target, body, once)
+        told = msgspec.json.decode(answer.body) if answer.body else {}
+        if answer.status >= 400:
+            return self._form(request, action, form, answer.status, problem=told)
+        if action.key in ("portal", "test-webhook", "replay", "resend-failed"):
+            return self._frame.page(
+                request, "done.html", action=action, told=told, back=back,
+                base=request.header("host") or "",
+            )  # fmt: skip
+        return see_other(f"{back}?{urlencode(_done(action, form, told))}")
+
+    async def _preview(
+        self, request: Request, action: Action, form: Mapping[str, str]
+    ) -> tuple[Any, Any]:
+        known = {name: form[name] for name in ("plan", "at", "until") if form.get(name)}
+        path = f"/v1/subscriptions/{segment(form.get('id', ''))}/preview"
+        try:
+            return await self._inward.read(request, path, action=action.previews, **known), None
+        except TaximeterError as error:
+            return None, {"detail": error.message, "code": error.code}
+
+    def _form(
+        self,
+        request: Request,
+        action: Action,
+        form: Mapping[str, str],
+        status: int = 200,
+        *,
+        problem: Mapping[str, Any] | None = None,
+        preview: Any = None,
+    ) -> Response:
+        try:
+            back = action.return_path(form)
+        except Rejected:
+            back = "/"
+        tenant = self._around.tenant(request)
+        # A form that was refused is a new one: else its first answer would come again.
+        return self._frame.page(
+            request, "action.html", status,
+            action=action, form=form, problem=problem, preview=preview, back=back,
+            once=secrets.token_hex(8),
+            options={one.name: _options(tenant, one) for one in action.fields},
+            may=action.scope in request.principal.scopes,
+        )  # fmt: skip
+
+
+def _action(request: Request) -> Action:
+    action = ACTIONS.get(request.params["action"])
+    if action is None:
+        raise NotFound("not_found", "There is no such form.")
+    return action
+
+
+def _options(tenant: Tenant, field: Field) -> list[str]:
+    """What may be chosen, or is suggested."""
+    catalog = tenant.catalog
+    match field.options:
+        case ("PLANS",):
+            return sorted(catalog.plans)
+        case ("METERED",):
+            features = catalog.features.values()
+            return sorted(one.key for one in features if one.type is FeatureType.METERED)
+        case ("CREDITS",):
+            return sorted({wallet for purse in _purses(tenant) for wallet in purse})
+        case _:
+            return list(field.options)
+
+
+def _purses(tenant: Tenant) -> list[list[str]]:
+    return [list(purse.wallets) for purse in list(tenant.live.gate.purses.values())[:100]]
+
+
+def _done(action: Action, form: Mapping[str, str], told: Mapping[str, Any]) -> dict[str, str]:
+    """What the page returned to needs, to say so and to offer to take it back."""
+    known = {name: form[name] for name in ("id", "credit", "feature", "holder") if form.get(name)}
+    if isinstance(told.get("id"), str) and "id" not in known:
+        known["id"] = told["id"]
+    if scheduled := told.get("scheduled"):
+        known["at"] = scheduled[-1]["at"]
+    needed = undo_address(action.key, {"customer": form.get("customer", ""), **known})
+    return {"did": action.key, **(known if needed else {})}

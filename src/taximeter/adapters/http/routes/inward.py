@@ -1,0 +1,92 @@
+"""
+The API, asked by our own pages: what a page shows and does is what anybody's program would get.
+
+A page never looks past the API and has no second way to change things. It asks on behalf of who
+visits, in process, without a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from taximeter.adapters.http.idempotency import Idempotency
+from taximeter.adapters.http.messages import Request, Response
+from taximeter.adapters.http.problems import problem
+from taximeter.adapters.http.routing import Route, Router
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Inward:
+    """
+    Args:
+        routes: Those of the API.
+        idempotency: Remembers what a form did, so that sending it twice does it once (K17).
+    """
+
+    def __init__(self, routes: Iterable[Route], idempotency: Idempotency) -> None:
+        self._router = Router(idempotency.cover(route) for route in routes)
+
+    async def read(self, request: Request, path: str, **query: str | int | None) -> Any:
+        """
+        The JSON at a path for who visits. That he may read is for the page to know.
+
+        Raises:
+            TaximeterError: As the operation.
+        """
+        asked = {name: value for name, value in query.items() if value is not None}
+        target = f"{path}?{urlencode(asked)}" if asked else path
+        inner = self._request(request, "GET", target, b"")
+        return _decode((await _run(inner)).body)
+
+    async def do(self, request: Request, method: str, path: str, body: Any, once: str) -> Response:
+        """
+        What an operation answers; its errors too are answers.
+
+        Args:
+            body: JSON value; None for no body.
+            once: Random text of the form that is sent.
+        """
+        content = b"" if body is None else _encode(body)
+        try:
+            inner = self._request(request, method, path, content, once)
+            assert inner.route is not None
+            if inner.route.scope is not None:
+                request.principal.require(inner.route.scope)
+            return await _run(inner)
+        except Exception as error:
+            return problem(error, request.request_id)
+
+    def _request(
+        self, request: Request, method: str, target: str, body: bytes, once: str = ""
+    ) -> Request:
+        raw = target.encode()
+        route, params = self._router.resolve(method.encode(), raw)
+        headers = {b"content-type": b"application/json"}
+        if once:
+            headers[b"idempotency-key"] = f"page-{once}".encode()
+        return Request(
+            method,
+            raw,
+            headers,
+            request.client,
+            request.request_id,
+            route=route,
+            params=params,
+            principal=request.principal,
+            body=body,
+        )
+
+
+async def _run(request: Request) -> Response:
+    assert request.route is not None
+    answer = request.route.handler(request)
+    if not isinstance(answer, Response):
+        answer = await answer  # type: ignore[misc]
+    assert isinstance(answer, Response), "a page reads no stream"
+    return answer
