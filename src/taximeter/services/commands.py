@@ -167,6 +167,9 @@ class Commands:
         if is_usage:
             tenant.rate.add(now // SECOND, 1)
         told = answer(seq)
+        if core.feed.watched(tenant.name):
+            for customer in {effect.customer for effect in applied}:
+                core.feed.changed(tenant, customer)
         encoded = encode_answer(told)
         self._answers.put(tenant.name, seq, encoded)
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -52,6 +52,12 @@ class Decision(msgspec.Struct, gc=False):
     amount: str
 
 
+class Changed(msgspec.Struct, gc=False):
+    """Something a customer has (a grant, a hold, a budget) has changed."""
+
+    customer: str
+
+
 class Watcher:
     """One reader's bounded buffer."""
 
@@ -148,6 +154,12 @@ class Feed:
             for watcher in watching:
                 if watcher.wants(decision.customer):
                     watcher.put(decision)
+
+    def changed(self, tenant: Tenant, customer: str) -> None:
+        """Told to those who watch this very customer."""
+        for watcher in self._watchers.get(tenant.name, ()):
+            if watcher.customer == customer:
+                watcher.put(Changed(customer))
 
     def watched(self, namespace: str) -> bool:
         return namespace in self._watchers

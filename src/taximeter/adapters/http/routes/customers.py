@@ -22,8 +22,9 @@ from taximeter.errors import NotFound
 from taximeter.instants import format_instant
 from taximeter.services.clockwork import prepare
 from taximeter.services.core import require_customer
+from taximeter.services.credits import balance_json, credits_of
 from taximeter.services.customers import put_customer
-from taximeter.services.feed import Decision, Seen
+from taximeter.services.feed import Changed, Decision, Seen
 from taximeter.services.gate import entitlements
 from taximeter.services.tenant import Tenant
 
@@ -129,12 +130,19 @@ class CustomerRoutes:
                 notices.listening(tenant.name, key, lambda n: feed.publish(notice_event(n))),
             ):
                 feed.publish(ServerEvent(self._standing(tenant, key), "entitlements"))
+                shown = self._balances(tenant, key)
+                feed.publish(ServerEvent(shown, "balances"))
                 async for items in watcher.batches():
                     for item in items:
-                        name = "decision" if isinstance(item, Decision) else "event"
-                        feed.publish(ServerEvent(_encode(item).decode(), name))
-                    if any(isinstance(item, Seen) for item in items):
+                        if not isinstance(item, Changed):
+                            name = "decision" if isinstance(item, Decision) else "event"
+                            feed.publish(ServerEvent(_encode(item).decode(), name))
+                    if any(isinstance(item, Seen | Changed) for item in items):
                         feed.publish(ServerEvent(self._standing(tenant, key), "entitlements"))
+                        now_shown = self._balances(tenant, key)
+                        if now_shown != shown:
+                            shown = now_shown
+                            feed.publish(ServerEvent(shown, "balances"))
 
         task = asyncio.get_running_loop().create_task(forward())
         return feed.response()
@@ -143,6 +151,13 @@ class CustomerRoutes:
         decisions = entitlements(tenant, key, self._core.clock.now())
         numbers: Mapping[str, Any] = {name: one.to_json() for name, one in decisions.items()}
         return _encode({"entitlements": numbers, "as_of": self._core.as_of()}).decode()
+
+
+    def _balances(self, tenant: Tenant, key: str) -> str:
+        prepare(self._around.commands, tenant, key, self._core.clock.now())
+        credits = credits_of(tenant.live.gate.purses.get(key), None)
+        items = [balance_json(tenant, key, credit) for credit in credits]
+        return _encode({"items": items}).decode()
 
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
