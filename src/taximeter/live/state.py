@@ -257,8 +257,10 @@ class LiveState:
                 self.fired.append(Fired(at, effect))
             account = self.accounts.get(effect.customer)
             if account is not None:
-                if isinstance(effect, SetBudget | DropBudget | Throttle | Fire) or (
-                    isinstance(effect, Reserve) and effect.lease
+                if (
+                    isinstance(effect, SetBudget | DropBudget | Throttle)
+                    or (isinstance(effect, Reserve) and effect.lease)
+                    or (isinstance(effect, Fire) and effect.imposed)
                 ):
                     account.forget_hooks()
                 if account.watched:

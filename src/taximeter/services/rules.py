@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -37,6 +38,8 @@ DONE: Final = "done"
 DRY_RUN: Final = "dry_run"
 PENDING: Final = "pending"
 FIRES_PER_WRITE: Final = 500
+SETTLE_S: Final = 1.0
+POLL_S: Final = 0.005
 TRY_AGAIN_S: Final = 1.0
 LAST_WORDS_S: Final = 2.0
 DRY_FIRES_KEPT: Final = 90 * DAY
@@ -56,16 +59,14 @@ class RuleService:
         self._core = core
         self.fires: dict[tuple[str, str, str], int] = {}
         self.open_reviews: dict[str, int] = {}
-        self._pending: list[RuleFire] = []
+        self._has_pending = True  # a crash may have left some
         self._woken = asyncio.Event()
         self._recording = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Do first what a crash may have left undone."""
-        books = self._core.books
-        self._pending = await books.run(books.books.pending_fires)
-        self.open_reviews = await books.run(books.books.open_reviews)
+        await self.count_reviews()
         self._core.sequencer.on_fired = self._woken.set
         self._woken.set()
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._forget())]
@@ -98,6 +99,20 @@ class RuleService:
                     for tenant, fired in reversed(taken):
                         tenant.live.fired.insert(0, fired)
                     raise
+
+    async def settle(self) -> None:
+        """
+        Let what has just fired be recorded, for who wants to read of it. While the disk takes
+        nothing, reading goes on without it.
+        """
+        deadline = time.monotonic() + SETTLE_S
+        while self._is_behind and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_S)
+
+    @property
+    def _is_behind(self) -> bool:
+        waiting = any(tenant.live.fired for tenant in self._core.tenants.values())
+        return waiting or self._recording.locked()
 
     async def _work(self) -> None:
         while True:
@@ -142,30 +157,35 @@ class RuleService:
         fresh = await self._core.books.run(self._core.books.books.add_fires, recorded)
         for row, _ in recorded:
             if row.id in fresh:
-                self._note(row)
+                key = (row.namespace, row.rule, row.mode)
+                self.fires[key] = self.fires.get(key, 0) + 1
+        self._has_pending |= any(row.pending for row, _ in recorded)
+        if any(row.review for row, _ in recorded):
+            await self.count_reviews()
 
-    def _note(self, row: RuleFire) -> None:
-        key = (row.namespace, row.rule, row.mode)
-        self.fires[key] = self.fires.get(key, 0) + 1
-        if row.review is not None:
-            self.open_reviews[row.namespace] = self.open_reviews.get(row.namespace, 0) + 1
-        if row.pending:
-            self._pending.append(row)
-
-    def review_closed(self, namespace: str) -> None:
-        self.open_reviews[namespace] = max(0, self.open_reviews.get(namespace, 0) - 1)
+    async def count_reviews(self) -> None:
+        """After one was opened or closed."""
+        books = self._core.books
+        self.open_reviews = await books.run(books.books.open_reviews)
 
     # --- changes of plan --------------------------------------------------------------------
 
     async def _change_plans(self) -> None:
-        while self._pending:
-            fire = self._pending[0]
-            outcome = await self._change_plan(fire)
-            tenant = self._core.tenant(fire.namespace)
-            done = replace(fire, outcomes=fire.outcomes | {"change_plan": outcome}, pending=False)
-            entry = _audit(tenant, fire, "change_plan", self._core.clock.now(), outcome=outcome)
-            await self._core.books.run(self._core.books.books.conclude_fire, done, entry)
-            self._pending.pop(0)
+        books = self._core.books
+        while self._has_pending:
+            self._has_pending = False
+            try:
+                for fire in await books.run(books.books.pending_fires):
+                    await self._conclude(fire, await self._change_plan(fire))
+            except BaseException:
+                self._has_pending = True
+                raise
+
+    async def _conclude(self, fire: RuleFire, outcome: str) -> None:
+        tenant, now = self._core.tenant(fire.namespace), self._core.clock.now()
+        done = replace(fire, outcomes=fire.outcomes | {"change_plan": outcome}, pending=False)
+        entry = _audit(tenant, fire, "change_plan", now, outcome=outcome)
+        await self._core.books.run(self._core.books.books.conclude_fire, done, entry)
 
     async def _change_plan(self, fire: RuleFire) -> str:
         """What came of it; a crash after it was made finds it made."""

@@ -41,7 +41,7 @@ async def resolve(
         NotFound: There is no such review.
         Refused: `already_resolved`.
     """
-    await rules.catch_up()
+    await rules.settle()
     async with core.lock(tenant):
         fire = await find_fire(core, tenant, fire_id)
         if fire.review is None:
@@ -62,7 +62,7 @@ async def resolve(
         detail = {"rule": fire.rule, "customer": fire.customer, "note": note}
         entry = audit(tenant, now, actor, f"review.{status}", fire.id, **detail)
         await core.books.run(core.books.books.resolve_review, closed, entry)
-        rules.review_closed(tenant.name)
+        await rules.count_reviews()
         return closed
 
 

@@ -189,7 +189,7 @@ class RuleRoutes:
     async def list(self, request: Request) -> Response:
         tenant = self._around.tenant(request)
         since = self._core.clock.now() - DAY
-        await self._rules.catch_up()
+        await self._rules.settle()
         counts = await self._around.books("count_fires", tenant.name, since)
         items = [_rule(tenant, rule, counts) for rule in tenant.catalog.rules.values()]
         return json_response(listed(items, None))
@@ -224,7 +224,7 @@ class RuleRoutes:
         )
 
     async def review(self, request: Request) -> Response:
-        await self._rules.catch_up()
+        await self._rules.settle()
         tenant = self._around.tenant(request)
         return json_response(_fire(await find_fire(self._core, tenant, request.params["id"])))
 
@@ -251,7 +251,7 @@ class RuleRoutes:
     async def _fires(
         self, tenant: Tenant, limit: int, cursor: str | None, **wanted: str | None
     ) -> Response:
-        await self._rules.catch_up()
+        await self._rules.settle()
         limit = limit_of(limit)
         found = await self._around.books(
             "fires", tenant.name, before=keyset(cursor), limit=limit + 1, **wanted
