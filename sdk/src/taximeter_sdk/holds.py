@@ -178,7 +178,9 @@ class Hold:
                 extend = self._claim_extension(room)
                 waits = room == "ask" and wait
                 if waits and not extend:
-                    self._changed.wait()  # for the one who does
+                    # For the one who does; a meter that was closed meanwhile never does.
+                    if not self._changed.wait(LONGEST_EXTENSION_S):
+                        return False
                     continue
             if waits:
                 self._extend(pico)
@@ -204,11 +206,12 @@ class Hold:
     def _room(self, pico: int) -> Room:
         if self._closed or os.getpid() != self._pid:
             return "cap"
-        if self._used_pico + pico <= self._granted_pico or self._unbounded:
-            return "fits"
-        if self._exhausted or self._used_pico + pico > self._order.up_to_pico:
+        used_pico = self._used_pico + pico
+        if used_pico > self._order.up_to_pico:
             return "cap"
-        return "ask"
+        if used_pico <= self._granted_pico or self._unbounded:
+            return "fits"
+        return "cap" if self._exhausted else "ask"
 
     # --- the server's side --------------------------------------------------------------------
 
