@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.property.effort import FULL, patient, thorough
@@ -15,6 +16,7 @@ from taximeter.catalog.document import parse_catalog
 from taximeter.events.envelope import Event
 from taximeter.instants import DAY, MINUTE, SECOND
 from taximeter.periods import Period
+from taximeter.rules import trial as trial_of
 from taximeter.rules.memory import Memory
 from taximeter.rules.trial import TrialAccount, TrialSpec, run_trial
 from taximeter.rules.watcher import Watcher
@@ -156,3 +158,15 @@ def test_a_trial_looks_at_a_customer_only_while_the_rule_concerns_it(
     ]
     expected = sum(any(one.start <= at < one.end for one in apart) for _, _, at, _ in events)
     assert run_trial(spec, events).events == expected
+
+
+def test_a_trial_of_too_many_events_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_of, "MAX_EVENTS", 10)
+    rule = parse_catalog({"rules": {"r": {"on": "t", "do": "flag"}}}).rules["r"]
+    spec = TrialSpec("x", rule, None, (TrialAccount("acme", ("acme",)),), START, START + DAY, 100)
+    events = [
+        (n + 1, Event(id=str(n), type="t", subject="acme"), START + n, START + n) for n in range(11)
+    ]
+    assert run_trial(spec, events[:10]).stopped_at is None
+    stopped = run_trial(spec, events)
+    assert (stopped.events, stopped.stopped_at) == (10, START + 10)

@@ -28,6 +28,7 @@ THROTTLE = BLOCK | {
 }  # fmt: skip
 TRIAL = {
     "rule": RULE, "from": "2026-11-13T10:00:00Z", "to": "2026-11-20T10:00:00Z", "events": 30,
+    "complete": True,
     "fires": 2, "customers": 1, "would": ["flag", "block"], "position": "0:30",
     "items": [
         {

@@ -24,6 +24,8 @@ from taximeter.rules.window import AHEAD_US, LATE_US
 
 MAX_CUSTOMERS: Final = 100
 MAX_SAMPLES: Final = 5
+MAX_EVENTS: Final = 2_000_000
+"""Others wait for the store meanwhile."""
 
 
 class TrialAccount(msgspec.Struct, frozen=True):
@@ -81,12 +83,15 @@ class Trial(msgspec.Struct):
     Attributes:
         events: Of the rule's types in the time asked about, of known customers.
         customers: How many it would have fired for; `tried` has those with most fires.
+        stopped_at: When the first event was received that was one too many; None if all were
+            looked at.
     """
 
     events: int
     fires: int
     customers: int
     tried: list[Tried]
+    stopped_at: int | None = None
 
 
 def run_trial(spec: TrialSpec, received: Iterable[tuple[int, Event, int, int]]) -> Trial:
@@ -100,7 +105,11 @@ def run_trial(spec: TrialSpec, received: Iterable[tuple[int, Event, int, int]]) 
     memories: dict[str, Memory] = {}
     found: dict[str, Tried] = {}
     events = 0
-    for seq, event, at, now in received:
+    stopped_at = None
+    for number, (seq, event, at, now) in enumerate(received):
+        if number >= MAX_EVENTS:
+            stopped_at = now
+            break
         account = accounts.get(event.subject)
         if account is None or not _concerns(account, now):
             continue
@@ -114,7 +123,7 @@ def run_trial(spec: TrialSpec, received: Iterable[tuple[int, Event, int, int]]) 
             _note(found, fire, now)
     most = sorted(found.values(), key=lambda one: (-one.fires, one.customer))
     fires = sum(one.fires for one in most)
-    return Trial(events, fires, len(most), most[:MAX_CUSTOMERS])
+    return Trial(events, fires, len(most), most[:MAX_CUSTOMERS], stopped_at)
 
 
 def _concerns(account: TrialAccount, now: int) -> bool:

@@ -74,7 +74,8 @@ async def dry_run(
     return {
         "rule": dump_rule(rule),
         "from": format_instant(start),
-        "to": format_instant(end),
+        "to": format_instant(end if trial.stopped_at is None else trial.stopped_at),
+        "complete": trial.stopped_at is None,
         "events": trial.events,
         "fires": trial.fires,
         "customers": trial.customers,

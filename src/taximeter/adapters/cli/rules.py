@@ -127,6 +127,8 @@ def dry_run(
         f"{span}: {trial['events']} events, it would have fired {trial['fires']} times, "
         f"for {trial['customers']} customers, and done: {', '.join(trial['would'])}."
     )
+    if not trial["complete"]:
+        console().print("There were too many events for one go; go on with --from.")
     return OK
 
 
