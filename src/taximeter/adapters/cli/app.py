@@ -13,8 +13,9 @@ from taximeter import __version__
 SERVER: Final = Group("Run", sort_key=1)
 CATALOG: Final = Group("Configure", sort_key=2)
 EVENTS: Final = Group("Events and usage", sort_key=3)
-MONEY: Final = Group("Invoices", sort_key=4)
-CARE: Final = Group("Look after", sort_key=5)
+GATE: Final = Group("The gate", sort_key=4)
+MONEY: Final = Group("Invoices", sort_key=5)
+CARE: Final = Group("Look after", sort_key=6)
 
 _HERE: Final = "taximeter.adapters.cli"
 
@@ -35,7 +36,18 @@ _COMMANDS: Final = (
     ("ingest", f"{_HERE}.ingest.command:ingest", EVENTS, "Load events from JSONL, CSV or Parquet."),
     ("tail", f"{_HERE}.tail:tail", EVENTS, "Follow events as they are decided."),
     ("usage", f"{_HERE}.usage:usage", EVENTS, "Usage of a meter over time."),
-    ("check", f"{_HERE}.gate:check", EVENTS, "May this customer use this feature now?"),
+    ("check", f"{_HERE}.gate:check", GATE, "May this customer use this feature now?"),
+    ("estimate", f"{_HERE}.gate:estimate", GATE, "What it would cost, without doing it."),
+    ("entitlements", f"{_HERE}.gate:entitlements", GATE, "All a customer may use, and has used."),
+    ("reserve", f"{_HERE}.gate:reserve", GATE, "Hold an amount until it is settled."),
+    ("settle", f"{_HERE}.gate:settle", GATE, "Book what was used of a reservation."),
+    ("release", f"{_HERE}.gate:release", GATE, "Give back what a reservation holds."),
+    ("grant", f"{_HERE}.credits:grant", GATE, "Give a customer credit."),
+    ("balance", f"{_HERE}.credits:balance", GATE, "What is left of a customer's credits."),
+    ("ledger", f"{_HERE}.credits:ledger", GATE, "Every change of its credits, with its cause."),
+    ("budget", f"{_HERE}.budgets:budget", GATE, "Bounds of a team, a user, a credit."),
+    ("seats", f"{_HERE}.budgets:seats", GATE, "Who has a seat of a feature."),
+    ("portal", f"{_HERE}.portal:portal", GATE, "A page of a customer for its own people."),
     ("invoices", f"{_HERE}.invoices:invoices", MONEY, "List invoices, or show one."),
     ("close", f"{_HERE}.invoices:close", MONEY, "Close every period that is due."),
     ("explain", f"{_HERE}.explain:explain", MONEY, "Why an amount is what it is."),

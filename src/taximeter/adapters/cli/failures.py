@@ -27,10 +27,14 @@ HINTS: Final = {
     "storage_full": "Free some space; nothing of the request was stored.",
 }
 
+# Answers of the gate that HTTP says with a status of another family.
+_REFUSALS: Final = frozenset({"rate_limited", "exceeds_reservation"})
+
 
 def report(error: TaximeterError, *, as_json: bool) -> int:
     """Print an error on stderr; returns the exit code."""
-    hint = HINTS.get(error.code)
+    told = error.details.get("help")
+    hint = told if isinstance(told, str) else HINTS.get(error.code)
     if as_json:
         problem = {"code": error.code, "detail": error.message, **error.details}
         print(json.dumps(problem | ({"hint": hint} if hint else {})), file=sys.stderr)
@@ -38,4 +42,5 @@ def report(error: TaximeterError, *, as_json: bool) -> int:
         print(f"{error.message} [{error.code}]", file=sys.stderr)
         if hint:
             print(hint, file=sys.stderr)
-    return DIFFERENCE if isinstance(error, Refused) else USAGE
+    is_refusal = isinstance(error, Refused) or error.code in _REFUSALS
+    return DIFFERENCE if is_refusal else USAGE
