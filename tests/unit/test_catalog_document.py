@@ -248,7 +248,8 @@ def test_a_mistake_is_told_once_with_its_path(path: str, value: Any, problem: st
         ("plans/pro/minimum", 10),
         ("plans/pro/commitment", {}),
         ("plans/pro/discounts", []),
-        ("plans/pro/prices/tokens/multipliers", {}),
+        ("plans/pro/prices/tokens/min_per_event", 1),
+        ("plans/pro/prices/tokens/max_per_event", 1),
     ],
 )
 def test_what_this_version_lacks_is_refused_and_not_ignored(path: str, value: Any) -> None:
@@ -257,12 +258,36 @@ def test_what_this_version_lacks_is_refused_and_not_ignored(path: str, value: An
     ]
 
 
-@pytest.mark.parametrize("kind", ["volume", "package", "stairstep", "percentage", "matrix", "seat"])
-def test_price_models_of_later_versions_are_refused_by_name(kind: str) -> None:
-    price = {"type": kind, "meter": "input_tokens"}
+def test_price_models_of_later_versions_are_refused_by_name() -> None:
+    price = {"type": "seat", "feature": "seats", "unit": 10}
     assert problems(changed("plans/pro/prices/tokens", price)) == [
-        f"plans.pro.prices.tokens.type: '{kind}' is not supported by this version"
+        "plans.pro.prices.tokens.type: 'seat' is not supported by this version"
     ]
+
+
+@pytest.mark.parametrize(
+    ("price", "problem"),
+    [
+        (
+            {"type": "per_unit", "unit": 1, "multipliers": {"modle": {"opus": 2}}},
+            (
+                "multipliers.modle: meter 'input_tokens' has no dimension 'modle', "
+                "did you mean 'model'? (it has: model)"
+            ),
+        ),
+        (
+            {"type": "matrix", "cells": [{"match": {"region": "eu"}, "unit": 1}], "default": 2},
+            "cells: meter 'input_tokens' has no dimension 'region' (it has: model)",
+        ),
+        (
+            {"type": "percentage", "meter": "images", "rate": "0.1"},
+            "meter: a percentage is of a sum of amounts, and 'images' is a count",
+        ),
+    ],
+)
+def test_a_price_has_to_fit_the_meter_it_bills(price: dict[str, Any], problem: str) -> None:
+    (only,) = problems(changed("plans/pro/prices/tokens", {"meter": "input_tokens"} | price))
+    assert only == f"plans.pro.prices.tokens.{problem}"
 
 
 def test_all_problems_of_all_sections_are_told_at_once() -> None:

@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": VALUES | {"meters"},
     "customers": VALUES | {"catalog"},
     "entitlements": VALUES | {"ledger", "credits", "catalog"},
-    "rating": VALUES | {"catalog"},
+    "rating": VALUES | {"meters", "catalog"},
     "invoices": VALUES | {"catalog", "rating"},
     "notices": VALUES | {"catalog"},
     "gate": VALUES | {"ledger", "credits", "catalog"},

@@ -93,7 +93,7 @@ def tiers(*documents: Any) -> dict[str, Any]:
     ("document", "path"),
     [
         ({}, "prices.p.type"),
-        ({"type": "volume", "meter": "m"}, "prices.p.type"),
+        ({"type": "stairs", "meter": "m"}, "prices.p.type"),
         ({"type": ["flat"]}, "prices.p.type"),
         ({"type": "flat"}, "prices.p.amount"),
         ({"type": "flat", "amount": -1}, "prices.p.amount"),
@@ -104,7 +104,7 @@ def tiers(*documents: Any) -> dict[str, Any]:
         (PER_UNIT | {"meter": 7}, "prices.p.meter"),
         (PER_UNIT | {"unit": "-0.01"}, "prices.p.unit"),
         (PER_UNIT | {"units": 1}, "prices.p.units"),
-        (PER_UNIT | {"multipliers": {}}, "prices.p.multipliers"),
+        (PER_UNIT | {"multipliers": []}, "prices.p.multipliers"),
         (PER_UNIT | {"free": -1}, "prices.p.free"),
         (PER_UNIT | {"free": True}, "prices.p.free"),
         (PER_UNIT | {"minimum": 5, "maximum": 4}, "prices.p.minimum"),

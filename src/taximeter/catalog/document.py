@@ -34,11 +34,18 @@ from taximeter.catalog.plans import (
 from taximeter.catalog.plans import (
     Plan as Plan,
 )
-from taximeter.catalog.prices import Flat, Price, UsagePrice, dump_price, parse_price
+from taximeter.catalog.prices import (
+    Flat,
+    Percentage,
+    Price,
+    UsagePrice,
+    dump_price,
+    parse_price,
+)
 from taximeter.catalog.rules import MAX_RULES, Known, Rule, dump_rule, read_rule
 from taximeter.catalog.scopes import dump_scopes, read_scopes
 from taximeter.errors import Rejected
-from taximeter.meters.definition import Meter, dump_meter, is_estimate, parse_meter
+from taximeter.meters.definition import Aggregation, Meter, dump_meter, is_estimate, parse_meter
 from taximeter.meters.filters import parse_filter
 from taximeter.meters.reading import DocumentInvalid, Fields, Problem, below, suggestion
 from taximeter.meters.values import canonical_text
@@ -49,8 +56,8 @@ MAX_MEMBERS: Final = 1000
 """Of each mapping from keys: meters, features, plans, and a plan's prices and entitlements."""
 
 LATER_PLAN_MEMBERS: Final = ("minimum", "commitment", "discounts")
-LATER_PRICE_MEMBERS: Final = ("multipliers",)
-LATER_PRICE_TYPES: Final = ("volume", "package", "stairstep", "percentage", "matrix", "seat")
+LATER_PRICE_MEMBERS: Final = ("min_per_event", "max_per_event")
+LATER_PRICE_TYPES: Final = ("seat",)
 
 
 class Catalog(msgspec.Struct, frozen=True):
@@ -309,6 +316,8 @@ class _Reader:
         self._check_meter(fields, price.meter)
         if price.meter in self.meters:
             _check_group_by(fields, price, self.meters[price.meter])
+            if isinstance(price, Percentage):
+                _check_is_amount(fields, self.meters[price.meter])
             if is_estimate(self.meters[price.meter]) and not price.allow_estimate:
                 fields.problem(
                     "meter",
@@ -336,14 +345,28 @@ def _section(fields: Fields, name: str) -> dict[str, Any]:
 
 
 def _check_group_by(fields: Fields, price: UsagePrice, meter: Meter) -> None:
+    """Every dimension a price depends on, once, at the member that names it."""
+    named = fields.members.get("group_by") or ()
     for name in price.group_by:
         if name not in meter.dimensions:
             known = ", ".join(sorted(meter.dimensions)) or "none"
             hint = suggestion(name, meter.dimensions)
+            member = "group_by" if name in named else "cells"
+            if any(one.dimension == name for one in price.multipliers):
+                member = f"multipliers.{name}"
             fields.problem(
-                "group_by",
+                member,
                 f"meter {meter.key!r} has no dimension {name!r}{hint} (it has: {known})",
             )
+
+
+def _check_is_amount(fields: Fields, meter: Meter) -> None:
+    """A percentage is of an amount that events carry."""
+    if meter.aggregation is not Aggregation.SUM:
+        fields.problem(
+            "meter",
+            f"a percentage is of a sum of amounts, and {meter.key!r} is a {meter.aggregation}",
+        )
 
 
 def _currency(fields: Fields) -> str:

@@ -132,7 +132,7 @@ def _lines_of(charge: Charge, price: UsagePrice, usage: list[Usage], place: int)
 def _usage_line(
     line_id: str, charge: Charge, price: UsagePrice, used: Usage, terms: Terms, position: int
 ) -> Line:
-    rated = rate_line(price, used.quantity_pico)
+    rated = rate_line(price, used.quantity_pico, used.events, used.group)
     group = dict(zip(price.group_by, used.group, strict=True))
     return Line(
         id=line_id,
@@ -144,8 +144,10 @@ def _usage_line(
         quantity_pico=rated.quantity_pico,
         amount_minor=round_minor(rated.amount, terms.currency),
         group=group,
+        metered_pico=None if price.transform is None else rated.metered_pico,
         free_pico=rated.free_pico,
         tiers=rated.tiers,
+        multiplier=rated.multiplier,
         adjustment=rated.adjustment,
         lineage=Lineage(used.events, f"0:{position}", used.digest),
         metering_version=None if charge.metering == terms.metering_version else charge.metering,

@@ -107,7 +107,7 @@ def _dump(invoice: Invoice) -> dict[str, Any]:
 
 def _dump_line(line: Line, currency: str) -> dict[str, Any]:
     """Members that explain a special case (free units, a bound, a part of a period) are there
-    only in that case."""
+    only in that case; of a line's and a tier's alike."""
     digits = exponent(currency)
     document: dict[str, Any] = {
         "id": line.id,
@@ -122,8 +122,12 @@ def _dump_line(line: Line, currency: str) -> dict[str, Any]:
         "tiers": [_dump_tier(tier, digits) for tier in line.tiers],
         "lineage": None if line.lineage is None else msgspec.to_builtins(line.lineage),
     }
+    if line.metered_pico is not None:
+        document["metered"] = format_quantity(line.metered_pico)
     if line.free_pico:
         document["free"] = format_quantity(line.free_pico)
+    if line.multiplier != 1:
+        document["multiplier"] = format_exact(line.multiplier)
     if line.adjustment:
         document["adjustment"] = format_exact(line.adjustment, digits)
     if line.proration is not None:
@@ -141,11 +145,14 @@ def _dump_tier(tier: RatedTier, digits: int) -> dict[str, str]:
     }
     if tier.flat:
         document["flat"] = format_exact(tier.flat, digits)
+    if tier.packages is not None:
+        document["packages"] = str(tier.packages)
     return document
 
 
 def _parse_line(content: dict[str, Any], currency: str) -> Line:
     lineage, proration = content["lineage"], content.get("proration")
+    metered = content.get("metered")
     return Line(
         id=content["id"],
         kind=Kind(content["kind"]),
@@ -156,8 +163,10 @@ def _parse_line(content: dict[str, Any], currency: str) -> Line:
         quantity_pico=_parse_pico(content["quantity"]),
         amount_minor=_parse_minor(content["amount"], currency),
         group=content["group"],
+        metered_pico=None if metered is None else _parse_pico(metered),
         free_pico=_parse_pico(content.get("free", "0")),
         tiers=tuple(_parse_tier(tier) for tier in content["tiers"]),
+        multiplier=Fraction(content.get("multiplier", 1)),
         adjustment=Fraction(content.get("adjustment", 0)),
         proration=None if proration is None else msgspec.convert(proration, Proration),
         lineage=None if lineage is None else msgspec.convert(lineage, Lineage),
@@ -170,6 +179,7 @@ def _parse_tier(content: dict[str, str]) -> RatedTier:
         quantity_pico=_parse_pico(content["quantity"]),
         unit=Fraction(content["unit"]),
         flat=Fraction(content.get("flat", 0)),
+        packages=int(content["packages"]) if "packages" in content else None,
     )
 
 

@@ -58,10 +58,12 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
             catalogue version.
         meter: What was measured; None for a flat fee.
         quantity_pico: Billable quantity; of a flat fee 1 unit, or how many of the add-on.
+        metered_pico: What the meter counted, where the price has other units; else None.
         amount_minor: Minor units of the invoice's currency.
         group: Values of the price's `group_by` dimensions; empty without.
         free_pico: How much of the quantity was free.
-        tiers: Exact steps; with `adjustment` they sum to the amount before rounding.
+        tiers: Exact steps; their sum x `multiplier` + `adjustment` is the amount before rounding.
+        multiplier: By the values of the group; 1 without.
         adjustment: What a minimum added or (negative) a maximum took off; exact.
         proration: Days a flat fee was due for, if not all of its period.
         lineage: None for a flat fee.
@@ -77,8 +79,10 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int
     meter: str | None = None
     group: dict[str, str | None] = {}
+    metered_pico: int | None = None
     free_pico: int = 0
     tiers: tuple[RatedTier, ...] = ()
+    multiplier: Fraction = Fraction(1)
     adjustment: Fraction = Fraction(0)
     proration: Proration | None = None
     lineage: Lineage | None = None

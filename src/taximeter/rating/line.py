@@ -1,61 +1,100 @@
 """
 From a meter's aggregate to a rated line: what all usage prices have in common.
 
-    aggregate -> billable quantity (K12) -> free units -> model -> minimum or maximum (K10)
+    aggregate -> billable quantity (K12) -> transform -> free units -> model -> multipliers
+              -> minimum or maximum (K10)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
+from math import prod
 
 import msgspec
 
-from taximeter.catalog.prices import Graduated, PerUnit, UsagePrice
-from taximeter.rating import graduated, per_unit
+from taximeter.catalog.prices import (
+    Graduated,
+    Matrix,
+    Package,
+    Percentage,
+    PerUnit,
+    Stairstep,
+    UsagePrice,
+    Volume,
+)
+from taximeter.rating import graduated, matrix, package, per_unit, percentage, stairstep, volume
 from taximeter.rating.steps import RatedTier
+from taximeter.rating.transform import transformed
 
 
 class RatedLine(msgspec.Struct, frozen=True):
     """
-    A quantity with its price, exact and explained: the tiers' amounts + `adjustment` = `amount`.
+    A quantity with its price, exact and explained:
+    sum of the tiers' amounts x `multiplier` + `adjustment` = `amount`.
 
     Attributes:
-        quantity_pico: Billable quantity: the aggregate, or 0 if that is negative.
-        free_pico: How much of it was free; the tiers hold the rest.
+        metered_pico: The aggregate in the meter's unit, or 0 if that is negative.
+        quantity_pico: The same in the unit that is priced.
+        free_pico: How much of that was free; the tiers hold the rest.
         tiers: Exact steps, in the order of the price's tiers; none for nothing to pay.
+        multiplier: Product of the factors that apply; 1 without.
         adjustment: What a minimum adds (positive) or a maximum takes off (negative).
         amount: Exact, in units of the currency; never negative.
     """
 
+    metered_pico: int
     quantity_pico: int
     free_pico: int
     tiers: tuple[RatedTier, ...]
+    multiplier: Fraction
     adjustment: Fraction
     amount: Fraction
 
 
-def rate_line(price: UsagePrice, quantity_pico: int) -> RatedLine:
+def rate_line(
+    price: UsagePrice, quantity_pico: int, events: int = 0, group: tuple[str | None, ...] = ()
+) -> RatedLine:
     """
     Rate one line.
 
     Args:
-        price: `PerUnit` or `Graduated`.
         quantity_pico: The meter's aggregate over the period and group; may be negative.
+        events: How many were counted; for fees of each event.
+        group: Values of the price's `group_by`, in its order.
     """
-    billable = max(0, quantity_pico)
+    values = dict(zip(price.group_by, group, strict=True))
+    metered = max(0, quantity_pico)
+    billable = metered if price.transform is None else transformed(price.transform, metered)
     free = min(price.free_pico, billable)
-    tiers = _rate_model(price, billable - free)
-    unbounded = sum((tier.amount for tier in tiers), Fraction(0))
+    tiers = _rate_model(price, billable - free, events, values)
+    multiplier = prod((one.of(values[one.dimension]) for one in price.multipliers), start=_ONE)
+    unbounded = sum((tier.amount for tier in tiers), Fraction(0)) * multiplier
     amount = _bounded(unbounded, price.minimum, price.maximum)
-    return RatedLine(billable, free, tiers, amount - unbounded, amount)
+    return RatedLine(metered, billable, free, tiers, multiplier, amount - unbounded, amount)
 
 
-def _rate_model(price: UsagePrice, quantity_pico: int) -> tuple[RatedTier, ...]:
+_ONE = Fraction(1)
+
+
+def _rate_model(
+    price: UsagePrice, quantity_pico: int, events: int, group: Mapping[str, str | None]
+) -> tuple[RatedTier, ...]:
     match price:
         case PerUnit():
             return per_unit.rate(price, quantity_pico)
         case Graduated():
             return graduated.rate(price, quantity_pico)
+        case Volume():
+            return volume.rate(price, quantity_pico)
+        case Stairstep():
+            return stairstep.rate(price, quantity_pico)
+        case Package():
+            return package.rate(price, quantity_pico)
+        case Percentage():
+            return percentage.rate(price, quantity_pico, events)
+        case Matrix():
+            return matrix.rate(price, quantity_pico, group)
         case _:
             raise TypeError(f"no model rates a {type(price).__name__}")
 

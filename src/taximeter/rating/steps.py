@@ -14,16 +14,20 @@ class RatedTier(msgspec.Struct, frozen=True):
     A part of the quantity that one price applies to.
 
     Attributes:
-        quantity_pico: Units of the part; above zero.
-        unit: Price of each.
-        flat: Fee charged once for the part.
+        quantity_pico: Units of the part; not negative.
+        unit: Price of each; of each package where there are packages.
+        flat: Fee charged for the part.
+        packages: How many were begun; None where units are not sold in packages.
     """
 
     quantity_pico: int
     unit: Fraction
     flat: Fraction = Fraction(0)
+    packages: int | None = None
 
     @property
     def amount(self) -> Fraction:
-        """Exact: units x unit price + flat fee."""
+        """Exact: units (or packages) x unit price + flat fee."""
+        if self.packages is not None:
+            return self.packages * self.unit + self.flat
         return Fraction(self.quantity_pico, E12) * self.unit + self.flat

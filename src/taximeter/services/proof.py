@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from taximeter.catalog.prices import Flat, Price
+from taximeter.catalog.prices import Flat, Price, UsagePrice
 from taximeter.errors import NotFound
 from taximeter.invoices.charges import Charge
 from taximeter.invoices.document import canonical_bytes, parse_invoice
@@ -18,7 +18,7 @@ from taximeter.meters.counter import Counter
 from taximeter.money import format_minor, round_minor
 from taximeter.ports import LineScope, Recount, StoredEvent
 from taximeter.quantities import format_quantity
-from taximeter.rating import rate_line
+from taximeter.rating import RatedLine, rate_line
 from taximeter.services.billing import find_invoice
 from taximeter.services.core import Core
 from taximeter.services.dues import due_of
@@ -158,7 +158,8 @@ def _verify_usage(
     _, price = _cited(tenant, invoice, line)
     assert not isinstance(price, Flat), "a usage line has a usage price"
     recounted = next((one for one in groups if one.group == group), None)
-    rated = rate_line(price, recounted.value_pico if recounted else 0)
+    value_pico, events = (recounted.value_pico, recounted.events) if recounted else (0, 0)
+    rated = rate_line(price, value_pico, events, group)
     billed = _Facts(
         line.lineage.events,
         line.lineage.digest,
@@ -166,12 +167,20 @@ def _verify_usage(
         format_minor(line.amount_minor, invoice.currency),
     )
     again = _Facts(
-        recounted.events if recounted else 0,
+        events,
         recounted.digest if recounted else None,
         format_quantity(rated.quantity_pico),
         format_minor(round_minor(rated.amount, invoice.currency), invoice.currency),
     )
-    return _verdict(line, billed, again, tiers_alike=rated.tiers == line.tiers)
+    return _verdict(line, billed, again, explained_alike=_is_explained(line, price, rated))
+
+
+def _is_explained(line: Line, price: UsagePrice, rated: RatedLine) -> bool:
+    """Whether a line says how its amount comes about as rating it again does."""
+    metered = None if price.transform is None else rated.metered_pico
+    return (line.metered_pico, line.free_pico, line.tiers, line.multiplier, line.adjustment) == (
+        metered, rated.free_pico, rated.tiers, rated.multiplier, rated.adjustment,
+    )  # fmt: skip
 
 
 def _verify_flat(tenant: Tenant, invoice: Invoice, line: Line) -> dict[str, Any]:
@@ -218,11 +227,11 @@ class _Facts(msgspec.Struct, frozen=True):
 
 
 def _verdict(
-    line: Line, billed: _Facts, recounted: _Facts, *, tiers_alike: bool = True
+    line: Line, billed: _Facts, recounted: _Facts, *, explained_alike: bool = True
 ) -> dict[str, Any]:
     return {
         "line": line.id,
-        "ok": billed == recounted and tiers_alike,
+        "ok": billed == recounted and explained_alike,
         "billed": msgspec.to_builtins(billed),
         "recounted": msgspec.to_builtins(recounted),
     }

@@ -1,0 +1,185 @@
+"""
+Prices as values: what each model is made of. `prices` reads and dumps them, `rating` applies them.
+
+All amounts are exact and in the currency of the plan. A usage price bills one meter. Everything a
+price says in units (free units, tier bounds, package sizes) is in units after its `transform`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from fractions import Fraction
+
+import msgspec
+
+
+class Timing(StrEnum):
+    """When a flat fee is due: with the period it is for, or when that period has ended."""
+
+    ADVANCE = "advance"
+    ARREARS = "arrears"
+
+
+class Flat(msgspec.Struct, frozen=True):
+    """A fee for each period, whatever is used. `amount` is for a whole period; not negative."""
+
+    key: str
+    amount: Fraction
+    timing: Timing = Timing.ADVANCE
+
+
+class Rounding(StrEnum):
+    """To whole units; `none` keeps the twelve digits every quantity has (K18)."""
+
+    UP = "up"
+    HALF_UP = "half_up"
+    NONE = "none"
+
+
+class Transform(msgspec.Struct, frozen=True):
+    """From the meter's unit to the unit that is priced: tokens to thousands of tokens."""
+
+    divide_by_pico: int
+    round: Rounding = Rounding.NONE
+
+
+class Multiplier(msgspec.Struct, frozen=True):
+    """
+    What usage costs more or less by the value of one dimension.
+
+    Attributes:
+        factors: Value -> factor; not negative.
+        default: Of any other value, and of usage without one.
+    """
+
+    dimension: str
+    factors: Mapping[str, Fraction]
+    default: Fraction = Fraction(1)
+
+    def of(self, value: str | None) -> Fraction:
+        return self.default if value is None else self.factors.get(value, self.default)
+
+
+class UsagePrice(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What all prices of a meter share.
+
+    Attributes:
+        transform: Of the quantity, before everything else; None for none.
+        free_pico: Units of each line that cost nothing, before the model sees the rest.
+        minimum: What a line comes to at least, even without usage; None for no bound.
+        maximum: What a line comes to at most; None for no bound.
+        group_by: Dimensions of the meter; one line for each combination of their values. Those
+            that the price depends on are always among them.
+        filter: Expression an event must satisfy to be billed here, or None.
+        multipliers: At most one for a dimension; their factors are multiplied.
+        allow_estimate: Consent to bill a meter that estimates; refused without it.
+    """
+
+    key: str
+    meter: str
+    transform: Transform | None = None
+    free_pico: int = 0
+    minimum: Fraction | None = None
+    maximum: Fraction | None = None
+    group_by: tuple[str, ...] = ()
+    filter: str | None = None
+    multipliers: tuple[Multiplier, ...] = ()
+    allow_estimate: bool = False
+
+
+class PerUnit(UsagePrice, frozen=True, kw_only=True):
+    """The same price for every unit."""
+
+    unit: Fraction
+
+
+class Tier(msgspec.Struct, frozen=True):
+    """
+    One step of a tiered price.
+
+    Attributes:
+        up_to_pico: The last quantity inside the tier (K8); None for the open last one.
+        unit: Price of each unit in the tier.
+        flat: Charged once if any quantity falls into the tier.
+    """
+
+    up_to_pico: int | None
+    unit: Fraction
+    flat: Fraction = Fraction(0)
+
+
+class Graduated(UsagePrice, frozen=True, kw_only=True):
+    """Each unit at the price of the tier it falls in; the bounds ascend, the last tier is open."""
+
+    tiers: tuple[Tier, ...]
+
+
+class Volume(UsagePrice, frozen=True, kw_only=True):
+    """All units at the price of the tier that holds the total; tiers as for `Graduated`."""
+
+    tiers: tuple[Tier, ...]
+
+
+class Stairstep(UsagePrice, frozen=True, kw_only=True):
+    """One fee: that of the tier that holds the total. Its tiers have no unit price."""
+
+    tiers: tuple[Tier, ...]
+
+
+class Package(UsagePrice, frozen=True, kw_only=True):
+    """
+    Units come in packages, and one that is begun is paid (K9).
+
+    Attributes:
+        size_pico: Units in a package; above zero.
+        amount: Price of a package.
+    """
+
+    size_pico: int
+    amount: Fraction
+
+
+class Percentage(UsagePrice, frozen=True, kw_only=True):
+    """
+    A share of an amount that the meter sums.
+
+    Attributes:
+        rate: 0.029 for 2.9 percent; above 1 for cost plus a markup.
+        fixed: Charged for each event.
+    """
+
+    rate: Fraction
+    fixed: Fraction = Fraction(0)
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """
+    Price of a unit of the usage whose dimensions have these values.
+
+    Attributes:
+        match: Dimension -> value; at least one. Other dimensions may have any.
+    """
+
+    match: Mapping[str, str]
+    unit: Fraction
+
+    def fits(self, group: Mapping[str, str | None]) -> bool:
+        return all(group[name] == value for name, value in self.match.items())
+
+
+class Matrix(UsagePrice, frozen=True, kw_only=True):
+    """
+    A price of its own for each combination of dimensions.
+
+    Attributes:
+        cells: The first that fits is the price; none is hidden behind an earlier one.
+        default: Price of a unit that no cell fits.
+    """
+
+    cells: tuple[Cell, ...]
+    default: Fraction
+
+
+Price = Flat | PerUnit | Graduated | Volume | Stairstep | Package | Percentage | Matrix
