@@ -120,9 +120,7 @@ def _entitled(tenant: Tenant, key: str, feature: str, decision: Decision) -> Ent
 
 
 def bound(reading: Reading, unit: str) -> Bound:
-    name = reading.key if reading.kind is Kind.LIMIT else f"{reading.kind} {reading.key}"
-    if reading.kind is Kind.RATE and reading.key == "rate":
-        name = "rate"
+    name = f"budget {reading.key}" if reading.kind is Kind.BUDGET else reading.key
     whom = "" if reading.level == CUSTOMER else reading.level
     if reading.scope is not None:
         whom = f"{reading.level} {reading.scope}"
