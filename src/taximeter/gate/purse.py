@@ -208,6 +208,17 @@ class Purse:
             dues += [one.until for one in self._imposed() if one.until is not None]
         return min(dues, default=None)
 
+    @property
+    def looked_at(self) -> int | None:
+        """The earliest instant at which somebody has to look: `due_at`, or a top-up that is due."""
+        due_at = self.due_at
+        for credit, top_up in self.top_ups.items():
+            available_pico = self.wallet(credit).available_pico(None)
+            topped_at = top_up.due_at(available_pico, self.topped_up.get(credit, []))
+            if topped_at is not None and (due_at is None or topped_at < due_at):
+                due_at = topped_at
+        return due_at
+
     def _is_current(self, expires_at: int, hold_id: str) -> bool:
         hold = self.holds.get(hold_id)
         return hold is not None and hold.expires_at == expires_at

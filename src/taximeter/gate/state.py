@@ -114,7 +114,7 @@ class GateState:
         found: set[str] = set()
         while self._due and self._due[0][0] <= now:
             customer = heappop(self._due)[1]
-            due_at = self.purses[customer].due_at
+            due_at = self.purses[customer].looked_at
             if due_at is None:
                 continue
             if due_at <= now:
@@ -127,7 +127,7 @@ class GateState:
 
     def is_due(self, customer: str, now: int) -> bool:
         purse = self.purses.get(customer)
-        due_at = None if purse is None else purse.due_at
+        due_at = None if purse is None else purse.looked_at
         return due_at is not None and due_at <= now
 
     # --- applying ---
@@ -146,7 +146,7 @@ class GateState:
             case Reserve():
                 self._reserve(purse, effect, at, seq)
             case Extend():
-                self._extend(purse, effect, at)
+                self._extend(purse, effect, at, seq)
             case Settle():
                 self._settle(purse, effect, at, seq)
             case Release():
@@ -220,7 +220,7 @@ class GateState:
             due_at = purse.due_at
 
     def _schedule(self, purse: Purse) -> None:
-        due_at = purse.due_at
+        due_at = purse.looked_at
         if due_at is not None:
             heappush(self._due, (due_at, purse.customer))
 
@@ -296,6 +296,13 @@ class GateState:
         self.holders[hold.id] = purse.customer
         for pool in hold.pools:
             self.purse(pool).count_reserved(hold, hold.units_pico, hold.cost_pico)
+        self._top_up_pools(hold, at, seq)
+
+    def _top_up_pools(self, hold: Hold, at: int, seq: int) -> None:
+        """After credit of parents was set aside or spent."""
+        for pool in hold.pools:
+            self._top_up(self.purse(pool), at, seq)
+            self._schedule(self.purse(pool))
 
     def _set_aside(self, hold: Hold, cost_pico: int, at: int, seq: int) -> list[tuple[str, int]]:
         """Hold credit of the customer first, then of those it pools with."""
@@ -317,7 +324,7 @@ class GateState:
         assert not cost_pico, "decided before: the credit is there"
         return parts
 
-    def _extend(self, purse: Purse, extend: Extend, at: int) -> None:
+    def _extend(self, purse: Purse, extend: Extend, at: int, seq: int) -> None:
         hold = purse.holds[extend.id]
         added = self._hold_more(hold, extend.cost_pico, at)
         self._count_reserved(hold, extend.units_pico, extend.cost_pico)
@@ -331,6 +338,7 @@ class GateState:
         if extend.expires_at != hold.expires_at:
             hold.expires_at = extend.expires_at
             purse.will_expire(hold)
+        self._top_up_pools(hold, at, seq)
 
     def _hold_more(self, hold: Hold, cost_pico: int, at: int) -> list[tuple[str, int]]:
         added: list[tuple[str, int]] = []
@@ -357,6 +365,7 @@ class GateState:
         cause = {"do": "settle", "feature": hold.feature, "hold": hold.id, "seq": seq}
         if hold.credit is not None:
             self._pay(hold, settle, at, seq, cause)
+            self._top_up_pools(hold, at, seq)
         self._forget(purse, hold, "settled", at)
 
     def _pay(self, hold: Hold, settle: Settle, at: int, seq: int, cause: dict[str, Any]) -> None:

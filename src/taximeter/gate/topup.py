@@ -28,8 +28,19 @@ class TopUp(msgspec.Struct, frozen=True):
 
     def is_due(self, available_pico: int, made_at: list[int], at: int) -> bool:
         """`made_at` are the instants of former ones, oldest first."""
+        due_at = self.due_at(available_pico, made_at)
+        return due_at is not None and due_at <= at
+
+    def due_at(self, available_pico: int, made_at: list[int]) -> int | None:
+        """
+        The first instant at which one may be made, 0 if there was none before; None while there
+        is enough.
+        """
         if available_pico >= self.below_pico:
-            return False
-        if made_at and at < made_at[-1] + self.cooldown_us:
-            return False
-        return sum(at - DAY < one for one in made_at) < self.max_per_day
+            return None
+        if not made_at:
+            return 0
+        due_at = made_at[-1] + self.cooldown_us
+        if len(made_at) >= self.max_per_day:
+            due_at = max(due_at, made_at[-self.max_per_day] + DAY)
+        return due_at
