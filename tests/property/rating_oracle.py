@@ -46,3 +46,60 @@ def _tier_of(last_grain: Decimal, steps: Sequence[Step]) -> int:
         if up_to is None or last_grain <= up_to:
             return number
     raise AssertionError("the last tier is open")
+
+
+def volume(quantity: Decimal, steps: Sequence[Step], grain: Decimal) -> Decimal:
+    """Every grain costs what the last one costs; the fee of that tier is paid once."""
+    if quantity <= 0:
+        return Decimal(0)
+    _, unit, flat = steps[_tier_of(quantity, steps)]
+    return EXACT.add(per_unit(quantity, unit, grain), flat)
+
+
+def package(quantity: Decimal, size: Decimal, amount: Decimal, grain: Decimal) -> Decimal:
+    """A new package is opened for a grain that no opened one has room for."""
+    room = total = counted = Decimal(0)
+    while counted < quantity:
+        if room == 0:
+            total = EXACT.add(total, amount)
+            room = size
+        counted = EXACT.add(counted, grain)
+        room = EXACT.subtract(room, grain)
+    return total
+
+
+def rounded_units(quantity: Decimal, divisor: Decimal, rounding: str, grain: Decimal) -> int:
+    """Whole priced units: one for each divisor filled, and maybe one for what is left."""
+    units = 0
+    left = counted = Decimal(0)
+    while counted < quantity:
+        counted = EXACT.add(counted, grain)
+        left = EXACT.add(left, grain)
+        if left == divisor:
+            units, left = units + 1, Decimal(0)
+    counts = left > 0 if rounding == "up" else EXACT.add(left, left) >= divisor
+    return units + (1 if counts else 0)
+
+
+def matrix(
+    usage: Sequence[tuple[str, str | None]],
+    cells: Sequence[tuple[str | None, str | None, Decimal]],
+    default: Decimal,
+) -> Decimal:
+    """One unit each, of a model in a region; a cell that leaves one open has None there."""
+    total = Decimal(0)
+    for model, region in usage:
+        price = default
+        for cell_model, cell_region, unit in reversed(cells):
+            if cell_model in (None, model) and cell_region in (None, region):
+                price = unit
+        total = EXACT.add(total, price)
+    return total
+
+
+def percentage(amounts: Sequence[Decimal], rate: Decimal, fixed: Decimal) -> Decimal:
+    """Each event pays for itself."""
+    total = Decimal(0)
+    for amount in amounts:
+        total = EXACT.add(total, EXACT.add(EXACT.multiply(amount, rate), fixed))
+    return total

@@ -11,6 +11,7 @@ import pytest
 from taximeter.catalog.prices import (
     Flat,
     Graduated,
+    Matrix,
     PerUnit,
     Tier,
     Timing,
@@ -26,6 +27,22 @@ GRADUATED = {
     "type": "graduated",
     "meter": "tokens",
     "tiers": [{"up_to": 1000, "unit": Decimal("0.10")}, {"unit": "0.08", "flat": 0}],
+}
+
+
+VOLUME = GRADUATED | {"type": "volume"}
+STAIRSTEP = {
+    "type": "stairstep",
+    "meter": "tokens",
+    "tiers": [{"up_to": 10, "flat": 20}, {"flat": 0}],
+}
+PACKAGE = {"type": "package", "meter": "tokens", "size": 1000, "amount": 5}
+PERCENTAGE = {"type": "percentage", "meter": "paid", "rate": "0.029", "fixed": "0.30"}
+MATRIX: dict[str, Any] = {
+    "type": "matrix",
+    "meter": "tokens",
+    "cells": [{"match": {"model": "opus"}, "unit": "0.03"}],
+    "default": "0.01",
 }
 
 
@@ -69,12 +86,41 @@ def test_the_members_every_usage_price_has_are_read() -> None:
     assert price.filter == "data.cached != true"
 
 
-@pytest.mark.parametrize("document", [FLAT, PER_UNIT, GRADUATED])
+@pytest.mark.parametrize(
+    "document",
+    [
+        FLAT,
+        PER_UNIT,
+        PER_UNIT | {"transform": {"divide_by": "0.5"}, "multipliers": {"tier": {"fast": 2}}},
+        GRADUATED,
+        VOLUME,
+        STAIRSTEP,
+        PACKAGE,
+        PERCENTAGE,
+        MATRIX,
+    ],
+)
 def test_a_price_reads_back_from_its_dump(document: dict[str, Any]) -> None:
     price = parse_price("key", document)
     dumped = dump_price(price)
     assert parse_price("key", dumped) == price
     assert next(iter(dumped)) == "type"
+
+
+def test_lines_are_split_by_all_that_a_price_depends_on() -> None:
+    price = parse_price(
+        "tokens", MATRIX | {"group_by": ["team"], "multipliers": {"region": {"eu": 2}}}
+    )
+    assert isinstance(price, Matrix)
+    assert price.group_by == ("team", "model", "region")
+    assert dump_price(price)["group_by"] == ["team", "model", "region"]
+
+
+def test_a_cell_matches_numbers_and_booleans_as_dimensions_have_them() -> None:
+    cell = {"match": {"size": 2, "fast": True, "x": Decimal("1.50")}, "unit": 1}
+    price = parse_price("p", MATRIX | {"cells": [cell]})
+    assert isinstance(price, Matrix)
+    assert price.cells[0].match == {"fast": "true", "size": "2", "x": "1.5"}
 
 
 def test_a_dump_has_decimals_as_text_and_leaves_out_what_is_not_set() -> None:
@@ -126,6 +172,48 @@ def tiers(*documents: Any) -> dict[str, Any]:
         (tiers(7), "prices.p.tiers[0]"),
         (tiers({"unit": -1}), "prices.p.tiers[0].unit"),
         (tiers({"unit": 1, "price": 1}), "prices.p.tiers[0].price"),
+        (tiers({"up_to": 5, "unit": 1}), "prices.p.tiers[0].up_to"),
+        (VOLUME | {"tiers": [{"up_to": 5, "unit": 1}]}, "prices.p.tiers[0].up_to"),
+        (STAIRSTEP | {"tiers": [{"unit": 1}]}, "prices.p.tiers[0].unit"),
+        (STAIRSTEP | {"tiers": [{"up_to": 5}, {"flat": 1}]}, "prices.p.tiers[0].flat"),
+        (PACKAGE | {"size": 0}, "prices.p.size"),
+        (PACKAGE | {"size": None}, "prices.p.size"),
+        (PACKAGE | {"amount": None}, "prices.p.amount"),
+        (PACKAGE | {"unit": 1}, "prices.p.unit"),
+        (PERCENTAGE | {"rate": None}, "prices.p.rate"),
+        (PERCENTAGE | {"rate": "-0.1"}, "prices.p.rate"),
+        (PERCENTAGE | {"fixed": "-0.1"}, "prices.p.fixed"),
+        (MATRIX | {"cells": []}, "prices.p.cells"),
+        (MATRIX | {"cells": [7]}, "prices.p.cells[0]"),
+        (MATRIX | {"cells": [{"unit": 1}]}, "prices.p.cells[0].match"),
+        (MATRIX | {"cells": [{"match": {}, "unit": 1}]}, "prices.p.cells[0].match"),
+        (MATRIX | {"cells": [{"match": {"a": None}, "unit": 1}]}, "prices.p.cells[0].match.a"),
+        (MATRIX | {"cells": [{"match": {"a": "x"}}]}, "prices.p.cells[0].unit"),
+        (MATRIX | {"cells": MATRIX["cells"] * 2}, "prices.p.cells[1].match"),
+        (
+            MATRIX
+            | {
+                "cells": [
+                    {"match": {"model": "opus"}, "unit": 1},
+                    {"match": {"region": "eu"}, "unit": 1},
+                    {"match": {"region": "eu", "model": "opus"}, "unit": 2},
+                ]
+            },
+            "prices.p.cells[2].match",
+        ),
+        (MATRIX | {"default": None}, "prices.p.default"),
+        (MATRIX | {"default": -1}, "prices.p.default"),
+        (MATRIX | {"group_by": [f"d{n}" for n in range(8)]}, "prices.p"),
+        (PER_UNIT | {"transform": 1000}, "prices.p.transform"),
+        (PER_UNIT | {"transform": {}}, "prices.p.transform.divide_by"),
+        (PER_UNIT | {"transform": {"divide_by": 0}}, "prices.p.transform.divide_by"),
+        (PER_UNIT | {"transform": {"divide_by": 2, "round": "down"}}, "prices.p.transform.round"),
+        (PER_UNIT | {"transform": {"divide_by": 2, "by": 2}}, "prices.p.transform.by"),
+        (PER_UNIT | {"multipliers": {"region": 2}}, "prices.p.multipliers.region"),
+        (PER_UNIT | {"multipliers": {"region": {}}}, "prices.p.multipliers.region"),
+        (PER_UNIT | {"multipliers": {"tier": {1: 2}}}, "prices.p.multipliers.tier.1"),
+        (PER_UNIT | {"multipliers": {"tier": {"a": -1}}}, "prices.p.multipliers.tier.a"),
+        (FLAT | {"multipliers": {"tier": {"a": 2}}}, "prices.p.multipliers"),
         (tiers(*[{"up_to": n + 1, "unit": 1} for n in range(100)], {"unit": 1}), "prices.p.tiers"),
     ],
 )

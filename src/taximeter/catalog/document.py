@@ -34,6 +34,7 @@ from taximeter.catalog.plans import (
 from taximeter.catalog.plans import (
     Plan as Plan,
 )
+from taximeter.catalog.price_fields import read_names
 from taximeter.catalog.prices import (
     Flat,
     Percentage,
@@ -346,7 +347,7 @@ def _section(fields: Fields, name: str) -> dict[str, Any]:
 
 def _check_group_by(fields: Fields, price: UsagePrice, meter: Meter) -> None:
     """Every dimension a price depends on, once, at the member that names it."""
-    named = fields.members.get("group_by") or ()
+    named = read_names(fields.members.get("group_by"), "group_by")
     for name in price.group_by:
         if name not in meter.dimensions:
             known = ", ".join(sorted(meter.dimensions)) or "none"
