@@ -6,13 +6,15 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.property.effort import thorough
+from tests.property.effort import FULL, patient, thorough
 
 from taximeter.catalog.document import canonical_document, dump_catalog, parse_catalog
 from taximeter.events.envelope import Event
 from taximeter.meters.reading import DocumentInvalid, Problem
 from taximeter.rules.memory import Memory
 from taximeter.rules.watcher import Watcher
+
+effort = thorough if FULL else patient
 
 BASE: dict[str, Any] = {
     "meters": {"tokens": {"event_type": "t", "aggregation": "sum", "value": "data.n"}},
@@ -74,7 +76,7 @@ anything = st.recursive(
 )  # fmt: skip
 
 
-@thorough
+@effort
 @given(rule=rules)
 def test_what_is_read_is_written_as_the_same_rule(rule: dict[str, Any]) -> None:
     catalog = parse_catalog(BASE | {"rules": {"r": rule}})
@@ -83,7 +85,7 @@ def test_what_is_read_is_written_as_the_same_rule(rule: dict[str, Any]) -> None:
     assert canonical_document(again) == canonical_document(catalog)
 
 
-@thorough
+@effort
 @given(rule=rules, member=st.sampled_from(["on", "do", "when", "over", "plans", "features", "mode",
                                            "cooldown", "reason"]), value=anything)  # fmt: skip
 def test_whatever_stands_there_is_a_rule_or_refused_in_words(
@@ -102,7 +104,7 @@ def problems(rule: dict[str, Any]) -> tuple[Problem, ...]:
     return ()
 
 
-@thorough
+@effort
 @given(rule=rules, data=st.one_of(st.none(), st.dictionaries(st.sampled_from("nmxy"), anything)))
 def test_no_event_makes_a_rule_fail(rule: dict[str, Any], data: Any) -> None:
     found = parse_catalog(BASE | {"rules": {"r": rule}}).rules["r"]

@@ -22,13 +22,12 @@ from taximeter.gate.effects import Block, Fire, Throttle
 from taximeter.meters.compile import compile_counters
 from taximeter.meters.counter import Counter
 from taximeter.meters.definition import Aggregation, Meter
-from taximeter.meters.paths import read
-from taximeter.meters.values import dimension_value
 from taximeter.quantities import E12
 from taximeter.rules.memory import Memory, WindowKey
 from taximeter.rules.window import LATE_US
 
 MAX_VALUE_LENGTH: Final = 256
+_LEVEL: Final = "level"
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -55,8 +54,8 @@ class Watcher:
     def __init__(self, rule: Rule, version: int, by_path: str | None) -> None:
         self.rule = rule
         self.version = version
-        self._by_path = by_path
-        self._measures = {one: _measure(rule, one) for one in rule.on}
+        self._is_split = by_path is not None
+        self._measures = {one: _measure(rule, one, by_path) for one in rule.on}
         over = rule.over
         self._unit_pico = E12 if over is None or over.value is None else 1
         self._key = _window_key(rule, by_path)
@@ -82,14 +81,17 @@ class Watcher:
         measured = self._measures[event.type](event)
         if measured is None:
             return None
-        value = self._value(event)
-        if value is None:
-            return None
+        value, amount = "", measured[0]
+        if self._is_split:
+            (value,), amount = amount
+            if value is None:
+                return None
+            value = value[:MAX_VALUE_LENGTH]
         over = self.rule.over
         if over is None:
             return Sighting(value, None)
         windows = memory_of().window(self._key, over.window_us)
-        observed = windows.add(value, at, measured[0] * self._unit_pico)
+        observed = windows.add(value, at, amount * self._unit_pico)
         if observed is None or observed <= over.more_than_pico:
             return None
         return Sighting(value, observed)
@@ -118,12 +120,6 @@ class Watcher:
             dry=is_dry,
             imposed=() if is_dry else tuple(self._imposed(customer, now)),
         )
-
-    def _value(self, event: Event) -> str | None:
-        if self._by_path is None:
-            return ""
-        value = dimension_value(read(event, self._by_path))
-        return None if value is None else value[:MAX_VALUE_LENGTH]
 
     def _imposed(self, customer: str, now: int) -> Iterable[Block | Throttle]:
         rule, actions = self.rule, self.rule.actions
@@ -159,16 +155,24 @@ def level_of(rule: Rule) -> str | None:
     return None if rule.over is None or rule.over.by == CUSTOMER else rule.over.by
 
 
-def _measure(rule: Rule, event_type: str) -> Callable[[Event], tuple[Any, ...] | None]:
+def _measure(
+    rule: Rule, event_type: str, by_path: str | None
+) -> Callable[[Event], tuple[Any, ...] | None]:
+    """
+    What an event counts for: (amount,), with a level ((value or None,), amount) instead of the
+    amount; None if it counts for nothing.
+    """
     value = None if rule.over is None else rule.over.value
     meter = Meter(
         f"rule.{rule.key}",
         event_type,
         Aggregation.COUNT if value is None else Aggregation.SUM,
         value,
+        dimensions={} if by_path is None else {_LEVEL: by_path},
         filter=rule.when,
     )
-    return compile_counters([(0, Counter(meter))]).measure_stored
+    counter = Counter(meter, group_by=() if by_path is None else (_LEVEL,))
+    return compile_counters([(0, counter)]).measure_stored
 
 
 def _window_key(rule: Rule, by_path: str | None) -> WindowKey:

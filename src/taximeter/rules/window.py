@@ -30,7 +30,7 @@ MAX_VALUES: Final = 1000
 class Window:
     """What one value (a customer, a user) did lately."""
 
-    __slots__ = ("_ahead", "_buckets", "_head", "_reach", "_sum", "_width")
+    __slots__ = ("_ahead", "_buckets", "_floor", "_head", "_reach", "_sum", "_width")
 
     def __init__(self, window_us: int, dumped: Any = ()) -> None:
         self._width = max(-(-window_us // BUCKETS), MIN_BUCKET_US)
@@ -38,8 +38,7 @@ class Window:
         self._reach = -(-window_us // self._width)
         self._ahead = -(-AHEAD_US // self._width)
         self._buckets = {int(index): int(pico) for index, pico in dumped}
-        self._head = max(self._buckets, default=-1)
-        self._sum = self._ending_in(self._head)
+        self._move_to(max(self._buckets, default=-1))
 
     def add(self, at: int, pico: int) -> int | None:
         """
@@ -68,11 +67,6 @@ class Window:
     def dump(self) -> list[list[str]]:
         return [[str(index), str(pico)] for index, pico in sorted(self._buckets.items())]
 
-    @property
-    def _floor(self) -> int:
-        """The first bucket that is kept."""
-        return self._head - self._ahead - self._reach
-
     def _ending_in(self, index: int) -> int:
         get = self._buckets.get
         return sum(get(one, 0) for one in range(index - self._reach, index + 1))
@@ -80,7 +74,7 @@ class Window:
     def _move_to(self, index: int) -> None:
         """Begin a new bucket, and forget those behind the floor."""
         self._head = index
-        floor = self._floor
+        self._floor = floor = index - self._ahead - self._reach
         for one in [one for one in self._buckets if one < floor]:
             del self._buckets[one]
         self._sum = self._ending_in(index)
