@@ -223,7 +223,7 @@ def answered_before_it_is_durable() -> None:
         answered.durable.add_done_callback(lambda done: done.exception())
         already = asyncio.get_running_loop().create_future()
         already.set_result(None)
-        return commands.Answered(answered.answer, already)
+        return answered._replace(durable=already)
 
     commands.Commands.record = at_once  # type: ignore[method-assign]
 

@@ -37,7 +37,7 @@ Identity = tuple[Any, Any]
 class Recorded(msgspec.Struct):
     """The body of an entry that the gate wrote."""
 
-    event: Event
+    event: dict[str, Any]
     answer: msgspec.Raw
 
 
@@ -183,7 +183,7 @@ class Commands:
             now,
             Format.OBJECT,
             b"\x00",
-            encode(Recorded(event, msgspec.Raw(encoded))),
+            encode(Recorded(_members(event), msgspec.Raw(encoded))),
             KIND_CONSUME if is_usage else KIND_COMMAND,
             encode_effects(applied) if applied else b"",
         )
@@ -243,10 +243,10 @@ def command_event(what: str, command_id: str, customer: str, data: dict[str, Any
 
 
 def canonical(event: Event) -> Event:
-    """
-    Through the same door as every other event: bounds, and one form of each number.
+    """Through the same door as every other event: bounds, and one form of each number."""
+    return decode(encode(_members(event)), Format.OBJECT).events[0]
 
-    Only members it has are written: one that is null would make the reader look twice.
-    """
-    members = {name: value for name in _MEMBERS if (value := getattr(event, name)) is not None}
-    return decode(encode(members), Format.OBJECT).events[0]
+
+def _members(event: Event) -> dict[str, Any]:
+    """Those it has: one that is null would make the reader look twice."""
+    return {name: value for name in _MEMBERS if (value := getattr(event, name)) is not None}
