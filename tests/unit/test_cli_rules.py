@@ -74,7 +74,7 @@ def test_a_published_rule_is_tried_out_by_its_key(stub: Stub, capsys: Any) -> No
     assert main(["rules", "dry-run", "runaway", "--from", "2026-11-13T10:00:00Z"]) == 0
     assert stub.asked[0].json() == {"rule": "runaway", "from": "2026-11-13T10:00:00Z"}
     printed = capsys.readouterr().out
-    assert "it would have fired 2 times, for 1 customers" in printed
+    assert "of 30 events it would have fired on 2, of 1 customer, to flag, block." in printed
     assert "event e4 by u1, 4 in the window" in printed
 
 

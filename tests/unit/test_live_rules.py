@@ -164,6 +164,21 @@ def test_a_throttle_is_a_rate_beside_those_of_the_plan_until_it_ends() -> None:
     assert check(tenant, Ask("acme", "chat", 900 * E12), AT + HOUR).allowed
 
 
+def test_who_uses_a_parents_allowance_is_throttled_alone() -> None:
+    throttle = {"throttle": {"limit": 5, "per": "1m"}}
+    tenant = tenant_with("parent", r={"on": "signup", "do": throttle})
+    for key in ("acme", "globex"):
+        tenant.put_customer(Customer(key, parent="parent", pool=True))
+    sender = Sender(tenant)
+    sender.send(type="signup")
+    sender.send(tokens=4)
+    refused = check(tenant, Ask("acme", "chat", 2 * E12), AT)
+    assert refused.reason == "rate_limited"
+    assert check(tenant, Ask("acme", "chat", E12), AT).allowed
+    for other in ("globex", "parent"):
+        assert check(tenant, Ask(other, "chat", 900 * E12), AT).allowed
+
+
 def test_who_lifts_one_block_leaves_those_of_others() -> None:
     tenant = tenant_with("acme", a={"on": "signup", "do": "block"}, b=MANY | {"do": "block"})
     sender = Sender(tenant)

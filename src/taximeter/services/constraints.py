@@ -70,6 +70,9 @@ class Constraints:
         allowance = self._allowance
         if allowance.owner is self._account:
             found += self._of_entitlement(allowance.entitlement)
+        else:
+            imposed = [one for one in allowance.entitlement.rates if one.imposed_by]
+            found += [self._rate_reading(self._purse, one, "") for one in imposed]
         if not found or found[0].level != CUSTOMER or found[0].kind is not Kind.LIMIT:
             found.insert(0, self._unlimited())
         found += self._of_parents()

@@ -71,6 +71,9 @@ def _hook(
     program = tenant.live.layout.programs[meter.event_type]
     own = allowance is not None and allowance.owner is account
     gauges = [*_own_gauges(tenant, account, entitlement if own else None, feature)]
+    if not own and entitlement is not None:
+        # What a rule imposes on one who uses a parent's allowance is its own all the same.
+        gauges += [rate_gauged(tenant, feature, one) for one in entitlement.rates if one.imposed_by]
     gauges += [budget_gauged(tenant, account, budget) for budget in budgets]
     pools = tuple(_pools(tenant, account, feature, now))
     leased = purse is not None and any(

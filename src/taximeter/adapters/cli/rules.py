@@ -124,8 +124,8 @@ def dry_run(
         console().print(table)
     span = f"{plain_time(trial['from'])} to {plain_time(trial['to'])}"
     console().print(
-        f"{span}: {trial['events']} events, it would have fired {trial['fires']} times, "
-        f"for {trial['customers']} customers, and done: {', '.join(trial['would'])}."
+        f"{span}: of {_many(trial['events'], 'event')} it would have fired on {trial['fires']}, "
+        f"of {_many(trial['customers'], 'customer')}, to {', '.join(trial['would'])}."
     )
     if not trial["complete"]:
         console().print("There were too many events for one go; go on with --from.")
@@ -268,6 +268,10 @@ def _imposed(one: dict[str, Any]) -> str:
     until = f"until {plain_time(one['until'])}" if one["until"] else "until it is lifted"
     reason = f": {one['reason']}" if one["reason"] else ""
     return f"{one['kind']} of {what}{pace} by {one['by']}, {until}{reason}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _names(do: list[Any]) -> list[str]:
