@@ -285,6 +285,18 @@ def test_somebody_lifts_everything_by_hand(open_scene: Callable[..., Scene]) -> 
     assert [one["detail"]["reason"] for one in lines] == ["", "talked to them"]
 
 
+def test_unblocking_again_under_the_same_key_gives_the_first_answer(
+    open_scene: Callable[..., Scene],
+) -> None:
+    scene = open_scene(runaway=RUNAWAY)
+    burst(scene, 4)
+    path, headers = "/v1/customers/acme/unblock", {"Idempotency-Key": "once"}
+    first = scene.ask("POST", path, {"reason": "x"}, headers)
+    assert len(first["lifted"]) == 1
+    assert scene.ask("POST", path, {"reason": "x"}, headers) == first
+    assert scene.ask("POST", path, {"reason": "x"})["lifted"] == []
+
+
 def test_a_rule_looks_at_what_is_consumed_and_reserved_through_the_gate(
     open_scene: Callable[..., Scene],
 ) -> None:

@@ -16,7 +16,6 @@ from taximeter.instants import format_instant
 from taximeter.ports import RuleFire
 from taximeter.quantities import format_quantity
 from taximeter.rules.watcher import author
-from taximeter.services.clockwork import prepare
 from taximeter.services.commands import Answered, Commands, Earlier, command_event
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.customers import new_id
@@ -103,7 +102,6 @@ async def unblock(
     if earlier is not None:
         return earlier
     now = core.clock.now()
-    prepare(commands, tenant, customer, now)
     lifted = _lift(commands, tenant, customer, feature, "", reason, now)
     if lifted is None:
         return Answered({"customer": customer, "lifted": [], "seq": None})
