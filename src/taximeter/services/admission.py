@@ -9,11 +9,11 @@ rejected one has its own reason and its neighbours are not affected. Nothing is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import msgspec
 
-from taximeter.errors import Rejected, TaximeterError
+from taximeter.errors import Rejected
 from taximeter.events.acceptance import IN_FUTURE, TOO_OLD, AcceptanceWindow, resolve_times
 from taximeter.events.decode import Decoded
 from taximeter.events.envelope import Event, Format, Rejection, Verdict
@@ -44,20 +44,22 @@ class Outcome(msgspec.Struct, gc=False):
         return self.verdicts.count(verdict.value)
 
 
-Answered = Callable[[Outcome, TaximeterError | None], None]
-"""Told the outcome once it is durable, or why it could not be made so; never raises."""
+Answered = Callable[[Outcome, Exception | None], None]
+"""Told the outcome once it is durable, or why there is none; never raises."""
+
+UNREAD: Final = Decoded(b"", Format.OBJECT, [])
 
 
 class Arrival(msgspec.Struct, gc=False):
-    """A decoded request waiting for its turn, which is the end of the loop's present one."""
+    """A request waiting for its turn, which is at the end of the loop's present one or later."""
 
     tenant: Tenant
-    decoded: Decoded
     body: bytes
     form: Format
     received_at: int
     backfill: bool
     answered: Answered
+    decoded: Decoded = UNREAD
 
 
 class Admissible(msgspec.Struct, gc=False):

@@ -39,16 +39,16 @@ def ingest(
     Take in the items of a body.
 
     Returns:
-        Resolves with `finish(outcome)` once all of it is durable, dead letters too.
+        Resolves with `finish(outcome)` once all of it is durable, dead letters too; or raises
+        `Rejected`: the body as a whole is no event.
 
     Raises:
-        Rejected: The body as a whole is no event.
         Unavailable: Nothing of it was counted or stored.
     """
     future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     received_at = core.clock.now()
 
-    def answered(outcome: Outcome, error: TaximeterError | None) -> None:
+    def answered(outcome: Outcome, error: Exception | None) -> None:
         if future.done():
             return
         if error is not None:
@@ -189,7 +189,7 @@ async def _offer(core: Core, tenant: Tenant, letter: DeadLetter) -> Verdict:
     at = core.clock.now() if letter.code == IN_FUTURE else letter.received_at
     decided: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-    def answered(outcome: Outcome, error: TaximeterError | None) -> None:
+    def answered(outcome: Outcome, error: Exception | None) -> None:
         if decided.done():
             return
         if error is None:
@@ -199,11 +199,12 @@ async def _offer(core: Core, tenant: Tenant, letter: DeadLetter) -> Verdict:
 
     try:
         core.sequencer.enqueue(tenant, letter.body, Format.OBJECT, at, answered, backfill=True)
+        outcome = await decided
     except Unavailable:
         raise
     except TaximeterError:
         return Verdict.REJECTED
-    return Verdict((await decided).verdicts[0])
+    return Verdict(outcome.verdicts[0])
 
 
 async def find_receipt(

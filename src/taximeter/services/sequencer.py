@@ -18,6 +18,7 @@ from taximeter.events.envelope import Event, Format, Rejection, Verdict
 from taximeter.events.identity import identities
 from taximeter.gate.effects import Burn, Caused, Effect, Settle, encode_effects
 from taximeter.services.admission import (
+    UNREAD,
     Admissible,
     Answered,
     Arrival,
@@ -28,7 +29,8 @@ from taximeter.services.admission import (
 from taximeter.services.committer import Committer
 from taximeter.services.tenant import Tenant
 
-EVENTS_PER_TURN = 250
+EVENTS_PER_TURN = 100
+_NOTHING = Outcome(b"", [], [], [], 0)
 
 ACCEPTED = Verdict.ACCEPTED.value
 DUPLICATE = Verdict.DUPLICATE.value
@@ -82,20 +84,20 @@ class Sequencer:
         backfill: bool = False,
     ) -> None:
         """
-        Read a body, to be decided in order of arrival before anything else happens.
+        Take a body, to be read and decided in order of arrival.
 
         Args:
+            answered: Told `Rejected` if the body as a whole is no event: nothing of it was counted
+                or stored.
             backfill: An explicit import: the past bound of the acceptance window is lifted (K16).
 
         Raises:
-            Rejected: The body as a whole is no event; nothing was counted or stored.
             Unavailable: The log cannot take it now; nothing was counted or stored.
         """
         self._committer.admit()
-        decoded = decode(body, form)
         if not self._arrivals:
             asyncio.get_running_loop().call_soon(self._decide_arrivals)
-        self._arrivals.append(Arrival(tenant, decoded, body, form, received_at, backfill, answered))
+        self._arrivals.append(Arrival(tenant, body, form, received_at, backfill, answered))
 
     def peek(self, keys: Any, fingerprints: Any) -> tuple[Verdict, int]:
         """What would be decided about one identity, and the seq of the event it repeats."""
@@ -165,26 +167,32 @@ class Sequencer:
 
     def _decide_arrivals(self) -> None:
         """
-        Decide what waits, in order, but no more than one turn's worth of events: checks are
-        answered between the turns, and must not wait behind every batch that came in with them.
+        Read and decide what waits, in order, but no more than one turn's worth of events: checks
+        are answered between the turns, and must not wait behind every batch that came in with them.
         """
         arrivals = self._arrivals
-        alike = [arrivals.popleft()]
-        size = len(alike[0].decoded.items)
-        while arrivals and size < EVENTS_PER_TURN and _go_together(alike[0], arrivals[0]):
-            arrival = arrivals.popleft()
+        alike: list[Arrival] = []
+        size = 0
+        while arrivals and size < EVENTS_PER_TURN:
+            arrival = arrivals[0]
+            if not _read(arrival):
+                arrivals.popleft()
+                continue
+            if alike and not _go_together(alike[0], arrival):
+                break
+            alike.append(arrivals.popleft())
             size += len(arrival.decoded.items)
-            alike.append(arrival)
         if arrivals:
             asyncio.get_running_loop().call_soon(self._decide_arrivals)
         try:
-            self._decide_alike(alike)
+            if alike:
+                self._decide_alike(alike)
         except Exception as error:
             # What was decided half is known to nobody: as after a failed write, only a restart,
             # which rebuilds from the log, can tell the truth again.
             failure = self._committer.stop(error)
             for arrival in alike:
-                arrival.answered(Outcome(b"", [], [], [], self.position), failure)
+                arrival.answered(_NOTHING, failure)
 
     def _decide_alike(self, arrivals: list[Arrival]) -> None:
         """Requests of one tenant with clean bodies go as one if every item is admissible."""
@@ -261,6 +269,17 @@ class Sequencer:
             arrival.tenant.live.apply(caused, arrival.received_at, caused[0].seq)
         entry = _entry(arrival, verdicts, caused)
         self._committer.submit(entry, lambda error: answered(outcome, error))
+
+
+def _read(arrival: Arrival) -> bool:
+    """Decode a body, once; whether there are events in it. If not, its sender is told."""
+    try:
+        if arrival.decoded is UNREAD:
+            arrival.decoded = decode(arrival.body, arrival.form)
+    except Exception as error:
+        arrival.answered(_NOTHING, error)
+        return False
+    return True
 
 
 def _go_together(a: Arrival, b: Arrival) -> bool:
