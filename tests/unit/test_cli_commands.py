@@ -287,6 +287,26 @@ def test_explain_goes_down_to_the_events_and_recounts(stub: Stub, capsys: Captur
     assert main(["explain", "inv_1", "l9"]) == 2
 
 
+def test_explain_says_how_a_line_of_packages_comes_about(stub: Stub, capsys: Capture):
+    with_invoice(stub)
+    line = INVOICE["lines"][0] | {
+        "quantity": "2501", "metered": "25001", "free": "500", "multiplier": "2",
+        "adjustment": "-1.00", "amount": "29.00",
+        "tiers": [{"quantity": "2001", "packages": "3", "unit": "5.00", "amount": "15.00"}],
+    }  # fmt: skip
+    stub.routes["GET", "/v1/invoices/inv_1"] = Answer(body=INVOICE | {"lines": [line]})
+    assert main(["explain", "inv_1"]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "quantity 2501 of 25001 of meter input_tokens",
+        "500 of them free",
+        "3 packages x 5.00 = 15.00",
+        "x 2 by its multipliers",
+        "minimum or maximum: -1.00",
+    ):
+        assert text in out
+
+
 def test_explain_exits_1_when_the_recount_differs(stub: Stub, capsys: Capture):
     with_invoice(stub, ok=False)
     assert main(["explain", "inv_1"]) == 1

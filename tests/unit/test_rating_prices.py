@@ -233,6 +233,8 @@ def test_an_unknown_member_is_answered_with_those_there_are() -> None:
 def test_an_unknown_type_is_answered_with_those_there_are() -> None:
     with pytest.raises(Rejected, match="flat, per_unit, graduated"):
         parse_price("p", {"type": "stairs"})
+    with pytest.raises(Rejected, match="did you mean 'package'"):
+        parse_price("p", {"type": "packages"})
 
 
 @pytest.mark.parametrize("amount", [0.1, "ten", True, "0.0000000000001"])

@@ -45,6 +45,7 @@ from taximeter.catalog.price_models import (
     UsagePrice,
     Volume,
 )
+from taximeter.meters.reading import suggestion
 from taximeter.meters.values import dimension_value
 from taximeter.money import format_exact
 from taximeter.quantities import format_quantity
@@ -114,7 +115,8 @@ def parse_price(key: str, document: Mapping[str, Any], path: str | None = None) 
         raise invalid(path, "must be an object with a type")
     kind = document.get("type")
     if not isinstance(kind, str) or kind not in _PARSERS:
-        raise invalid(f"{path}.type", f"{kind!r} is not one of {', '.join(_PARSERS)}")
+        hint = suggestion(kind, _PARSERS) if isinstance(kind, str) else ""
+        raise invalid(f"{path}.type", f"{kind!r} is not one of {', '.join(_PARSERS)}{hint}")
     return _PARSERS[kind](key, document, path)
 
 

@@ -87,8 +87,14 @@ def _tree(
         tree.add(f"price {line['price']}, {period_text(line.get('period'))}")
     if line.get("quantity") is not None:
         tree.add(f"quantity {line['quantity']}" + _of_meter(line))
+    if line.get("free"):
+        tree.add(f"{line['free']} of them free")
     for tier in line.get("tiers") or ():
         tree.add(_tier_text(tier))
+    if line.get("multiplier"):
+        tree.add(f"x {line['multiplier']} by its multipliers")
+    if line.get("adjustment"):
+        tree.add(f"minimum or maximum: {line['adjustment']}")
     lineage = line.get("lineage")
     if lineage:
         branch = tree.add(
@@ -104,11 +110,13 @@ def _tree(
 
 
 def _of_meter(line: dict[str, Any]) -> str:
-    return f" of meter {line['meter']}" if line.get("meter") else ""
+    metered = f" {line['metered']}" if line.get("metered") else ""
+    return f" of{metered} of meter {line['meter']}" if line.get("meter") else ""
 
 
 def _tier_text(tier: dict[str, Any]) -> str:
-    text = f"{tier.get('quantity')} x {tier.get('unit', '0')}"
+    units = tier["packages"] + " packages" if "packages" in tier else tier.get("quantity")
+    text = f"{units} x {tier.get('unit', '0')}"
     if tier.get("flat") not in (None, "0"):
         text += f" + {tier['flat']}"
     return f"{text} = {tier.get('amount')}"
