@@ -34,7 +34,26 @@ CATALOG: dict[str, Any] = {
             },
             "prices": {},
         },
+        "small": {
+            "currency": "USD",
+            "cadence": "month",
+            "trial": {"days": 14},
+            "entitlements": {"chat": {"credit": "usd", "cost": "0.01"}},
+            "prices": {},
+            "grants": {
+                "monthly": {"credit": "usd", "amount": 5},
+                "welcome": {"credit": "usd", "amount": 2, "priority": 1, "recurrence": "once"},
+            },
+        },
+        "large": {
+            "currency": "USD",
+            "cadence": "month",
+            "entitlements": {"chat": {"credit": "usd", "cost": "0.01"}},
+            "prices": {},
+            "grants": {"allowance": {"credit": "usd", "amount": 10}},
+        },
     },
+    "addons": {"pack": {"grants": {"pack": {"credit": "usd", "amount": 3}}}},
 }
 
 
@@ -103,3 +122,67 @@ def test_what_a_child_reserves_of_its_parents_credit_tops_the_parent_up(stage: S
     body = {"customer": "child", "feature": "chat", "amount": 150, "id": "r"}
     stage.ask("POST", "/v1/reservations", body, status=201)
     assert stage.available("mother") == "2.5"
+
+
+# --- credit of a plan ----------------------------------------------------------------------------
+
+
+def change(stage: Stage, subscription: dict[str, Any], **body: Any) -> None:
+    stage.ask("POST", f"/v1/subscriptions/{subscription['id']}/change", body)
+
+
+def test_an_upgrade_adds_the_difference_in_credit_and_what_was_spent_stays_spent(
+    stage: Stage,
+) -> None:
+    stage.customer()
+    subscription = stage.subscribe(plan="small", trial=None)
+    assert stage.consume("1", 400)["balance_after"] == "3"
+    change(stage, subscription, plan="large")
+    assert stage.available() == "6", (
+        "10, and 4 were spent of the 5; the welcome is the other plan's"
+    )
+    assert stage.consume("2", 500)["balance_after"] == "1"
+    change(stage, subscription, plan="small")
+    assert stage.available() == "2", "9 were spent; of the welcome nothing was"
+    change(stage, subscription, plan="large")
+    assert stage.available() == "1", "to and fro gives nothing"
+
+
+def test_credit_of_an_add_on_is_not_spent_twice_by_buying_another(stage: Stage) -> None:
+    stage.customer()
+    subscription = stage.subscribe(plan="prepaid")
+    path = f"/v1/subscriptions/{subscription['id']}/addons"
+    stage.ask("POST", path, {"addons": {"pack": 1}})
+    assert stage.consume("1", 300)["balance_after"] == "0"
+    stage.ask("POST", path, {"addons": {"pack": 2}})
+    assert stage.available() == "3"
+    stage.ask("POST", path, {"addons": {"pack": 0}})
+    stage.ask("POST", path, {"addons": {"pack": 2}})
+    assert stage.available() == "3"
+
+
+def test_the_next_period_begins_with_all_its_credit_after_a_change(stage: Stage) -> None:
+    stage.customer()
+    subscription = stage.subscribe(plan="small", trial=None)
+    stage.consume("1", 500)
+    change(stage, subscription, plan="large")
+    stage.later(days=32)
+    assert stage.available() == "10"
+
+
+def test_what_is_granted_once_is_not_granted_again_when_the_trial_ends(stage: Stage) -> None:
+    stage.customer()
+    stage.subscribe(plan="small")
+    assert stage.consume("1", 600)["balance_after"] == "1", (
+        "the monthly credit, and 1 of the welcome"
+    )
+    stage.later(days=14)
+    assert stage.available() == "6", "a month's credit, and what was left of the welcome"
+
+
+def test_credit_of_a_trial_is_not_filled_up_by_changing_plans_in_it(stage: Stage) -> None:
+    stage.customer()
+    subscription = stage.subscribe(plan="small")
+    stage.consume("1", 500)
+    change(stage, subscription, plan="large")
+    assert stage.available() == "5"

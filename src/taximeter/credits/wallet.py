@@ -241,6 +241,28 @@ class Wallet:
         self._lots.forget_timers(lots)
         return done
 
+    def drawn(self, grant_id: str) -> tuple[int, int] | None:
+        """
+        When the running occurrence of a grant began, and how much of what it gave is spent, held
+        or otherwise gone; carried-over credit is thought to go first. None if none is running.
+        """
+        for lot in self._lots.of_grant(grant_id):
+            if lot.stage == "live":
+                return lot.start, max(0, lot.grant.amount_pico - lot.free_pico)
+        return None
+
+    def take_back(
+        self, grant_id: str, amount_pico: int, at: int, cause: Cause
+    ) -> tuple[list[Transaction], int]:
+        """Void a part of what is free of a grant, which goes on. Returns how much there was."""
+        done = self.advance(at)
+        lots = [lot for lot in self._lots.spendable if lot.grant.id == grant_id]
+        parts = self._lots.take_from(lots, min(amount_pico, sum(lot.free_pico for lot in lots)))
+        if not parts:
+            return done, 0
+        to = ISSUED + parts[0][0].grant.kind
+        return done, self._book_parts(Kind.VOID, cause, parts, to, done)
+
     # --- Spending -------------------------------------------------------------------------------
 
     def burn(

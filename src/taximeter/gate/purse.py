@@ -103,6 +103,8 @@ class Purse:
         throttled: Features that may not be used faster than some rate; as of `blocked`.
         overage: By credit: what usage would have cost beyond all credit.
         plan_grants: What of a plan grants credit -> the grant that runs for it.
+        plan_drawn: Share of what plans grant -> the start of a period, and what was drawn in it
+            from grants that were replaced since: those that take their place are so much smaller.
         wallets: By credit.
         holds: Open ones, by id, oldest first.
         top_ups: Automatic ones, by credit; `topped_up` has the instants of those made lately.
@@ -122,6 +124,7 @@ class Purse:
         "gauges",
         "holds",
         "overage",
+        "plan_drawn",
         "plan_grants",
         "reserved",
         "seats",
@@ -142,6 +145,7 @@ class Purse:
         self.blocked: dict[str, dict[str, Blocked]] = {}
         self.throttled: dict[str, dict[str, Throttled]] = {}
         self.plan_grants: dict[str, str] = {}
+        self.plan_drawn: dict[str, tuple[int, int]] = {}
         self.overage: dict[str, int] = {}
         self.gauges: dict[Key, Any] = {}
         self.dormant: dict[Key, Any] = {}
@@ -284,6 +288,10 @@ class Purse:
             "throttled": {f: dict(sorted(by.items())) for f, by in sorted(self.throttled.items())},
             "overage": {c: str(pico) for c, pico in sorted(self.overage.items())},
             "plan_grants": dict(sorted(self.plan_grants.items())),
+            "plan_drawn": {
+                share: [start, str(pico)]
+                for share, (start, pico) in sorted(self.plan_drawn.items())
+            },
             "gauges": [[list(key), one] for key, one in sorted(gauges.items())],
         }
         builtins: dict[str, Any] = msgspec.to_builtins(document)
@@ -303,6 +311,10 @@ class Purse:
         self.throttled = msgspec.convert(throttled, dict[str, dict[str, Throttled]])
         self.overage = {c: int(pico) for c, pico in dumped.get("overage", {}).items()}
         self.plan_grants = dict(dumped.get("plan_grants", {}))
+        self.plan_drawn = {
+            share: (start, int(pico))
+            for share, (start, pico) in dumped.get("plan_drawn", {}).items()
+        }
         self.dormant = {tuple(key): one for key, one in dumped.get("gauges", [])}
 
 

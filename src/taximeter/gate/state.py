@@ -47,6 +47,7 @@ MAX_RESOLVED: Final = 200_000
 MAX_KEYED: Final = 10_000
 """Answers are remembered by key elsewhere; this bridges what a crash leaves out."""
 PLAN_GRANT: Final = "plan_grant"
+PLAN_SHARE: Final = "plan_share"
 """In the metadata of a grant that comes with a plan: what of the plan grants it."""
 
 
@@ -416,10 +417,38 @@ class GateState:
         if source is not None:
             purse.plan_grants[source] = grant.id
         self._book(purse, grant.credit, seq, purse.wallet(grant.credit).grant(grant, at))
+        self._take_drawn(purse, grant, at, seq)
+
+    def _take_drawn(self, purse: Purse, grant: Grant, at: int, seq: int) -> None:
+        """What was drawn in a period stays drawn when its grant is replaced by another."""
+        share = grant.metadata.get(PLAN_SHARE)
+        start, drawn_pico = purse.plan_drawn.get(share, (None, 0)) if share else (None, 0)
+        if share is None or not drawn_pico:
+            return
+        wallet = purse.wallet(grant.credit)
+        running = wallet.drawn(grant.id)
+        if start is None or running is None or running[0] != start:
+            return
+        cause = {"do": "void", "grant": grant.id, "reason": "drawn before in the same period"}
+        booked, taken_pico = wallet.take_back(grant.id, drawn_pico, at, cause)
+        self._book(purse, grant.credit, seq, booked)
+        purse.plan_drawn[share] = start, drawn_pico - taken_pico
+
+    def _remember_drawn(self, purse: Purse, grant: Grant) -> None:
+        share = grant.metadata.get(PLAN_SHARE)
+        running = purse.wallet(grant.credit).drawn(grant.id)
+        if share is None or running is None:
+            return
+        start, drawn_pico = running
+        before, earlier_pico = purse.plan_drawn.get(share, (start, 0))
+        total_pico = drawn_pico + (earlier_pico if before == start else 0)
+        purse.plan_drawn[share] = start, total_pico
 
     def _void(self, purse: Purse, void: Void, at: int, seq: int) -> None:
         cause = {"do": "void", "grant": void.grant, "reason": void.reason}
         wallet = purse.wallet(void.credit)
+        if void.grant in purse.plan_grants.values():
+            self._remember_drawn(purse, self.grants[void.grant].grant)
         self._book(purse, void.credit, seq, wallet.void(void.grant, at, cause))
         self.voided.add(void.grant)
         for source, grant in list(purse.plan_grants.items()):

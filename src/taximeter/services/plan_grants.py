@@ -3,6 +3,8 @@ Credit that comes with a plan: a recurring grant for as long as the subscription
 
 The grant recurs with the billing periods, so time alone renews it at the very boundary. When what a
 customer is subscribed to changes, the grants follow: those of before are voided, new ones issued.
+What was drawn in the period stays drawn: new ones are so much smaller, or a change of plan and back
+would fill the wallet again. What is granted once is granted once in a subscription.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Final
 from taximeter.catalog.plans import GrantRecurrence
 from taximeter.credits.grant import Grant, Rollover
 from taximeter.gate.effects import Effect, Issue, Void
-from taximeter.gate.state import PLAN_GRANT
+from taximeter.gate.state import PLAN_GRANT, PLAN_SHARE
 from taximeter.live.account import Account
 from taximeter.periods import Cadence
 from taximeter.services.commands import Commands
@@ -59,8 +61,17 @@ def _source(tenant: Tenant, credit: GrantedCredit, now: int) -> str:
     """What of a plan gives it, in which measure: another amount is another source."""
     grant = credit.grant
     terms = f"{grant.credit}:{grant.amount_pico * credit.quantity}:{grant.recurrence.value}"
-    trial = "trial" if _in_trial(tenant, credit, now) else ""
+    is_once = grant.recurrence is GrantRecurrence.ONCE
+    trial = "trial" if not is_once and _in_trial(tenant, credit, now) else ""
     return f"{credit.subscription}/{credit.source}/{grant.key}/{terms}/{trial}"
+
+
+def _share(credit: GrantedCredit) -> str:
+    """Grants of one share take each other's place."""
+    grant = credit.grant
+    if grant.recurrence is GrantRecurrence.ONCE:
+        return f"{credit.subscription}/{credit.source}/{grant.key}"
+    return f"{credit.subscription}//{grant.credit}/{','.join(grant.features)}"
 
 
 def _in_trial(tenant: Tenant, credit: GrantedCredit, now: int) -> bool:
@@ -73,13 +84,13 @@ def _grant(tenant: Tenant, account: Account, source: str, credit: GrantedCredit,
     recurs = terms.recurrence is GrantRecurrence.PERIOD and not _in_trial(tenant, credit, now)
     subscription = tenant.subscriptions[credit.subscription]
     cadence = subscription.segment_at(now).cadence
-    anchor_at = lane.schedule.anchor_at(now) if recurs else now
+    start = subscription.start if terms.recurrence is GrantRecurrence.ONCE else credit.period.start
     rollover = terms.rollover
     return Grant(
         id=f"{credit.subscription}:{credit.source}:{terms.key}:{now}",
         credit=terms.credit,
         amount_pico=terms.amount_pico * credit.quantity,
-        effective_at=anchor_at,
+        effective_at=lane.schedule.anchor_at(now) if recurs else start,
         priority=terms.priority,
         features=terms.features,
         recurrence=EVERY[cadence] if recurs else None,
@@ -87,5 +98,5 @@ def _grant(tenant: Tenant, account: Account, source: str, credit: GrantedCredit,
         timezone=subscription.timezone,
         kind="promotional",
         cause=f"plan {credit.source}",
-        metadata={PLAN_GRANT: source},
+        metadata={PLAN_GRANT: source, PLAN_SHARE: _share(credit)},
     )
