@@ -18,6 +18,7 @@ from taximeter.instants import HOUR, format_instant
 
 CATALOG_YAML = """\
 # The catalogue of Lumen, a sample company. Apply a file like this with `taximeter apply`.
+scopes: {user: data.user}
 meters:
   requests:      {event_type: llm.request, aggregation: count, dimensions: {model: data.model}}
   input_tokens:  {event_type: llm.request, aggregation: sum, value: data.input_tokens,
@@ -28,7 +29,9 @@ meters:
   slowest_ms:    {event_type: llm.request, aggregation: max, value: data.latency_ms}
   users:         {event_type: llm.request, aggregation: unique, value: data.user}
   images:        {event_type: image.created, aggregation: count, dimensions: {size: data.size}}
+  streamed:      {event_type: llm.stream, aggregation: sum, value: data.tokens, unit: token}
 features:
+  write:  {type: metered, meter: streamed}
   chat:   {type: metered, meter: output_tokens}
   image:  {type: metered, meter: images}
   export: {type: boolean}
@@ -75,6 +78,25 @@ plans:
       output:   {type: per_unit, meter: output_tokens, unit: "0.00001", group_by: [model]}
       gpu:      {type: per_unit, meter: gpu_seconds, unit: "0.00125"}
       images:   {type: per_unit, meter: images, unit: "0.03"}
+  prepaid:
+    currency: USD
+    cadence: month
+    entitlements:
+      write:
+        credit: usd
+        cost: "0.0003"
+        limit: 0
+        windows: [{limit: 5000000, reset: {rolling: 5h}}]
+        per: {user: {limit: 400000, reset: hour}}
+      seats: 3
+    prices: {}
+rules:
+  runaway:
+    on: llm.request
+    over: {count: events, window: 1m, more_than: 2000}
+    do: [flag, notify, review]
+    mode: dry_run
+    reason: far more requests than usual
 """
 
 

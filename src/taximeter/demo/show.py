@@ -25,6 +25,8 @@ from taximeter.demo.company import (
     month_of_events,
     request_event,
 )
+from taximeter.demo.streams import WRITERS, Streams
+from taximeter.demo.streams import set_up as set_up_streams
 from taximeter.errors import Unavailable
 from taximeter.instants import DAY, HOUR, MINUTE, SECOND, format_instant, parse_instant
 from taximeter.periods import local_midnight
@@ -190,9 +192,16 @@ def _live(client: Client, url: str, rate: int) -> int:
     console = Console()
     with console.status("setting the company up"):
         _set_up_history(client)
+        set_up_streams(client)
     console.print(
         f"\n[bold]Lumen[/], a sample company, is open for business.\n\n"
         f"  console   {url}/\n"
+        f"  an abuser is refused at its cap\n            {url}/customers/mallory\n"
+        f"  credit is held while tokens stream, burns, and tops itself up\n"
+        f"            {url}/customers/quill\n"
+        f"  credit runs dry, answers are cut, somebody pays\n"
+        f"            {url}/customers/ember\n"
+        f"  notices   {url}/notices\n"
         f"  API       {url}/docs\n"
         f"  try       curl {url}/v1/customers/acme/invoices/preview\n\n"
         f"{rate} events a second; Ctrl-C stops it and removes its data."
@@ -241,7 +250,7 @@ def _within_free_limits(
 class _Traffic:
     """
     What the company's gateway sends: mostly clean events, some repeated, a few wrong; and requests
-    of the abuser, who has to ask first and is refused at the cap.
+    of the abuser, who has to ask first and is refused at the cap. Beside it, answers that stream.
     """
 
     def __init__(self, client: Client, rate: int) -> None:
@@ -251,6 +260,7 @@ class _Traffic:
         self._run = f"live-{time.time_ns():x}"
         self._number = 0
         self._last: dict[str, Any] | None = None
+        self._streams = [Streams(client, one, self._run, self._rng) for one in WRITERS]
 
     def run(self) -> None:
         """Until interrupted."""
@@ -263,6 +273,8 @@ class _Traffic:
             if events:
                 self._send(events)
             self._ask_for_mallory()
+            for streams in self._streams:
+                streams.tick()
             due += TICK_S
             time.sleep(max(0.0, due - time.monotonic()))
 
