@@ -47,6 +47,8 @@ CATALOG = {
     },
 }
 PATHS = ["/", "/customers/acme", "/invoices", "/docs", "/docs/errors", "/sign-in"]
+PATHS += ["/customers/acme/ledger", "/notices", "/rules", "/dead-letters", "/audit"]
+PATHS += ["/do/grant?customer=acme"]
 
 pytestmark = [
     pytest.mark.browser,
@@ -401,3 +403,49 @@ WEAK_TEXT = """() => {
   }
   return [...new Set(weak)];
 }"""
+
+
+# --- what a customer holds ----------------------------------------------------------------------
+
+
+def test_a_balance_falls_while_somebody_watches(server: Served, visit: Visit) -> None:
+    server.put("/v1/customers/purse", {"name": "Purse"})
+    server.post("/v1/subscriptions", {"customer": "purse", "plan": "pro"})
+    page = visit(server, "/customers/purse")
+    expect(page.get_by_text("No credit was ever given")).to_be_visible()
+    gift = {"id": "gift", "credit": "usd", "amount": "20"}
+    server.post("/v1/customers/purse/grants", gift)
+    wallet = page.get_by_role("region", name="usd")
+    expect(wallet).to_contain_text("20")
+    expect(wallet).to_contain_text("gift")
+    server.post("/v1/grants/gift/void", {})
+    expect(wallet).to_contain_text("No grant is left")
+
+
+def test_a_reservation_appears_and_is_released_with_the_keyboard_alone(
+    server: Served, visit: Visit
+) -> None:
+    server.put("/v1/customers/holder", {"name": "Holder"})
+    server.post("/v1/subscriptions", {"customer": "holder", "plan": "pro"})
+    page = visit(server, "/customers/holder")
+    held = {"customer": "holder", "feature": "chat", "amount": 1, "id": "held", "ttl_s": 600}
+    assert server.post("/v1/reservations", held).status == 201
+    release = page.get_by_role("link", name="Release held")
+    release.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Release a reservation")).to_be_visible()
+    button = page.get_by_role("button", name="Release a reservation")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").filter(has_text="Reservation released.")).to_be_visible()
+    expect(page.get_by_text("Nothing is held.")).to_be_visible()
+
+
+def test_what_is_mistyped_stays_in_the_form_with_the_reason(server: Served, visit: Visit) -> None:
+    page = visit(server, "/do/grant?customer=zeta")
+    page.locator("#f-credit").fill("usd")
+    page.locator("#f-amount").fill("lots")
+    page.get_by_role("button", name="Give credit").click()
+    expect(page.get_by_role("alert")).to_contain_text("amount")
+    expect(page.locator("#f-amount")).to_have_value("lots")
+    visit.wrong.clear()  # type: ignore[attr-defined]  # the browser reports the 422

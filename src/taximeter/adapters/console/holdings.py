@@ -35,7 +35,8 @@ class Bound(msgspec.Struct, frozen=True):
         whom: Level and who, "" for the customer itself.
         permille: Share of the limit that is used, at most 1000; `held` is the share on top of it
             that reservations hold. None without a limit.
-        state: `ok`, `near`, `full` (it refuses), `over` (a soft one is exceeded), `open`.
+        state: `ok`, `near`, `full` (it refuses), `credit` (what it includes is used, credit pays),
+            `over` (a soft one is exceeded), `open`.
     """
 
     name: str
@@ -104,13 +105,14 @@ def _entitled(tenant: Tenant, key: str, feature: str, decision: Decision) -> Ent
     bounds = tuple(bound(one, unit) for one in decision.limits)
     if not bounds and decision.used_pico is not None:
         bounds = (_only(decision, unit),)
+    if decision.funds is not None and bounds and bounds[0].state == "full":
+        # The main limit is what is included; beyond it credit pays.
+        bounds = (msgspec.structs.replace(bounds[0], state="credit"), *bounds[1:])
     refusing = [one for one in bounds if one.state == "full"]
-    state = "no" if not decision.allowed or (refusing and decision.funds is None) else "yes"
+    state = "no" if refusing or not decision.allowed else "yes"
     word = _WORDS.get(decision.reason.value, "granted")
     if state == "no" and decision.allowed:
         word = "used up"
-    if decision.funds is not None and decision.allowed and refusing:
-        word = _WORDS["credit_available"]
     seats = () if purse is None else tuple(sorted(purse.seats.get(feature, {})))
     is_count = isinstance(decision.value, int) and not isinstance(decision.value, bool)
     return Entitled(

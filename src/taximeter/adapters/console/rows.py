@@ -51,6 +51,7 @@ class Row(msgspec.Struct, frozen=True):
         rank: Orders rows by fare, whatever the currency.
         events: How often its counters counted in the running period.
         note: What keeps the numbers from being final, or "".
+        version: Another one when anything on the customer's page may look different.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Row(msgspec.Struct, frozen=True):
     rank: int
     events: int
     note: str
+    version: int = 0
 
 
 async def customer_row(core: Core, tenant: Tenant, key: str) -> Row:

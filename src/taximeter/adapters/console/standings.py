@@ -145,6 +145,8 @@ class Standings:
         if made is not None and made.stamp != stamp:
             self.touch([key])
         row = await customer_row(self._core, self._tenant, key)
+        version = 0 if made is None else made.row.version + (made.stamp != stamp)
+        row = msgspec.structs.replace(row, version=version)
         self._made[key] = _Made(row, stamp, now)
 
     def _stamp(self, key: str) -> tuple[Any, ...] | None:
