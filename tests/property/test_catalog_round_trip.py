@@ -25,6 +25,36 @@ amounts = st.one_of(
 )
 
 
+tiers = st.sampled_from([[{"up_to": 5}, {}], [{}]])
+transforms = st.builds(
+    dict, divide_by=st.sampled_from([1000, "0.5"]), round=st.sampled_from(["up", "half_up", "none"])
+)
+models = st.one_of(
+    st.builds(dict, type=st.just("per_unit"), unit=amounts),
+    st.builds(
+        lambda kind, bounds, unit: {"type": kind, "tiers": [b | {"unit": unit} for b in bounds]},
+        st.sampled_from(["graduated", "volume"]),
+        tiers,
+        amounts,
+    ),
+    st.builds(
+        lambda bounds, flat: {"type": "stairstep", "tiers": [b | {"flat": flat} for b in bounds]},
+        tiers,
+        amounts,
+    ),
+    st.builds(dict, type=st.just("package"), size=st.integers(1, 9), amount=amounts),
+    st.builds(
+        lambda unit, default: {
+            "type": "matrix",
+            "cells": [{"match": {"x": "a"}, "unit": unit}, {"match": {"x": 1}, "unit": 0}],
+            "default": default,
+        },
+        amounts,
+        amounts,
+    ),
+)
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     meters = {key: draw(meter_documents) for key in draw(st.sets(KEYS, min_size=1, max_size=2))}
@@ -40,9 +70,15 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     )
     features = {key: draw(feature) for key in draw(st.sets(KEYS, max_size=3))}
     usage = st.fixed_dictionaries(
-        {"type": st.just("per_unit"), "meter": st.sampled_from(sorted(meters)), "unit": amounts},
-        optional={"free": amounts, "group_by": st.sampled_from([["x"], []]), "filter": filters},
-    )
+        {"meter": st.sampled_from(sorted(meters))},
+        optional={
+            "free": amounts,
+            "group_by": st.sampled_from([["x"], []]),
+            "filter": filters,
+            "transform": transforms,
+            "multipliers": st.just({"x": {"a": "1.50", "default": 2}}),
+        },
+    ).flatmap(lambda shared: models.map(lambda model: shared | model))
     flat = st.fixed_dictionaries({"type": st.just("flat"), "amount": amounts})
     members = {
         "currency": st.sampled_from(["USD", "JPY"]),

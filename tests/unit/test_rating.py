@@ -185,6 +185,13 @@ def test_multipliers_of_several_dimensions_multiply_and_bounds_come_after() -> N
     assert rate_line(multiplied, 10 * E12, 1, (None, "batch")).amount == 5
 
 
+def test_usage_without_a_value_has_the_default_factor() -> None:
+    by_region = {"region": {"eu": 3, "default": 2}}
+    multiplied = price(type="per_unit", unit=1, multipliers=by_region)
+    factors = [rate_line(multiplied, E12, 1, (region,)).amount for region in ("eu", "us", None)]
+    assert factors == [3, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("rounding", "quantities"),
     [
@@ -211,6 +218,13 @@ def test_free_units_and_tiers_are_in_priced_units() -> None:
     line = rate_line(thousands, parse_quantity("3000.5"))
     assert (line.metered_pico, line.quantity_pico) == (parse_quantity("3000.5"), 4 * E12)
     assert (line.free_pico, line.amount) == (E12, 28)
+    assert rate_line(thousands, 700 * E12).free_pico == E12, "one thousand is begun, and free"
+
+
+def test_more_free_units_than_were_priced_are_not_used_up() -> None:
+    thousands = price(type="per_unit", unit=1, free=5, transform={"divide_by": 1000})
+    line = rate_line(thousands, 2000 * E12)
+    assert (line.quantity_pico, line.free_pico, line.amount) == (2 * E12, 2 * E12, 0)
 
 
 def test_only_a_usage_price_is_rated_by_quantity() -> None:
