@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -13,10 +14,11 @@ from taximeter.customers import Customer, Segment, Subscription
 from taximeter.events.acceptance import AcceptanceWindow
 from taximeter.events.envelope import Event
 from taximeter.gate.effects import Fire, Unblock, decode_effects, encode_effects
-from taximeter.instants import HOUR, MINUTE
+from taximeter.instants import DAY, HOUR, MINUTE
 from taximeter.live.snapshot import StateSnapshot, dump_state, load_state
 from taximeter.periods import Anchor, Cadence
 from taximeter.quantities import E12
+from taximeter.services.clockwork import prune_memories
 from taximeter.services.gate import Ask, check
 from taximeter.services.tenant import Tenant
 
@@ -114,6 +116,16 @@ def test_a_customer_a_rule_concerns_has_no_purse_before_something_is_imposed() -
     for _ in range(2):
         sender.send()
     assert "acme" in tenant.live.gate.purses
+
+
+def test_what_no_rule_can_ask_for_any_more_is_forgotten_a_few_customers_at_a_time() -> None:
+    keys = [f"c{number}" for number in range(100)]
+    tenant = tenant_with(*keys, r=MANY | {"do": "flag"})
+    sender = Sender(tenant)
+    for number, key in enumerate(keys):
+        sender.send(key, at=AT + number % 2 * 7 * DAY)
+    asyncio.run(prune_memories(tenant, AT + 7 * DAY))
+    assert sorted(tenant.live.memories) == sorted(keys[1::2])
 
 
 # --- what is decided with the event -----------------------------------------------------------

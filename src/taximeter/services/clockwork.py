@@ -23,6 +23,7 @@ TICK_S = 0.2
 CUSTOMERS_PER_ENTRY = 500
 SYNCS_PER_TICK = 200
 PRUNE_EVERY_TICKS = 300
+MEMORIES_AT_ONCE = 20
 
 
 def prepare(commands: Commands, tenant: Tenant, customer: str, now: int) -> None:
@@ -62,14 +63,21 @@ def _sync_some(commands: Commands, tenant: Tenant, now: int) -> None:
 
 
 def prune(tenant: Tenant, now: int) -> None:
-    """Forget gauges, and what rules remember, that no later instant can ask for: users and keys
-    come and go."""
+    """Forget gauges that no later instant can ask for: users and keys come and go."""
     for purse in tenant.live.gate.purses.values():
         for key, gauge in list(purse.gauges.items()):
             if not gauge.prune(now):
                 del purse.gauges[key]
+
+
+async def prune_memories(tenant: Tenant, now: int) -> None:
+    """The same for what rules remember, a few customers at a time: others wait between."""
     memories = tenant.live.memories
-    tenant.live.memories = {key: one for key, one in memories.items() if one.prune(now)}
+    for number, customer in enumerate(list(memories), 1):
+        if not memories[customer].prune(now):
+            del memories[customer]
+        if number % MEMORIES_AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 async def run(core: Core, commands: Commands) -> None:
@@ -84,5 +92,6 @@ async def run(core: Core, commands: Commands) -> None:
                 tick(commands, tenant, now)
                 if ticks % PRUNE_EVERY_TICKS == 0:
                     prune(tenant, now)
+                    await prune_memories(tenant, now)
             except TaximeterError as error:
                 logger.warning("what is due is put off: %s", error.message)
