@@ -126,7 +126,7 @@ def test_multipliers_make_lines_of_their_own_and_are_shown(scene: Scene) -> None
         "multipliers": {"region": {"eu": "1.2"}, "model": {"opus": 5, "default": 1}},
     }
     events = [used("1", 10, model="opus", region="eu"), used("2", 10, model="haiku", region="us")]
-    dear, plain = sorted(bill(scene, price, events), key=lambda line: -float(line["amount"]))
+    plain, dear = sorted(bill(scene, price, events), key=lambda line: line["group"]["model"])
     assert (dear["multiplier"], dear["amount"]) == ("6", "6.00")
     assert dear["tiers"] == [{"quantity": "10", "unit": "0.10", "amount": "1.00"}]
     assert (plain.get("multiplier"), plain["amount"]) == (None, "1.00")

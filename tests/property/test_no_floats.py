@@ -15,6 +15,8 @@ EXACT = (
     "quantities.py",
     "money.py",
     "catalog/prices.py",
+    "catalog/price_fields.py",
+    "catalog/price_models.py",
     "rating",
     "invoices",
     "credits",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from math import prod
 
 import msgspec
 
@@ -68,13 +67,17 @@ def rate_line(
     billable = metered if price.transform is None else transformed(price.transform, metered)
     free = min(price.free_pico, billable)
     tiers = _rate_model(price, billable - free, events, values)
-    multiplier = prod((one.of(values[one.dimension]) for one in price.multipliers), start=_ONE)
+    multiplier = _multiplier(price, values)
     unbounded = sum((tier.amount for tier in tiers), Fraction(0)) * multiplier
     amount = _bounded(unbounded, price.minimum, price.maximum)
     return RatedLine(metered, billable, free, tiers, multiplier, amount - unbounded, amount)
 
 
-_ONE = Fraction(1)
+def _multiplier(price: UsagePrice, group: Mapping[str, str | None]) -> Fraction:
+    product = Fraction(1)
+    for one in price.multipliers:
+        product *= one.of(group[one.dimension])
+    return product
 
 
 def _rate_model(
