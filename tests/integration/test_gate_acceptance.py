@@ -186,3 +186,25 @@ def test_credit_of_a_trial_is_not_filled_up_by_changing_plans_in_it(stage: Stage
     stage.consume("1", 500)
     change(stage, subscription, plan="large")
     assert stage.available() == "5"
+
+
+# --- pace ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "refused"), [("consume", 200), ("reservations", 429)])
+def test_whoever_uses_is_told_the_pace_and_when_to_come_again(
+    stage: Stage, path: str, refused: int
+) -> None:
+    stage.customer()
+    stage.subscribe(plan="prepaid")
+    body = {"customer": "acme", "feature": "paced", "amount": 8}
+    allowed = stage.raw("POST", "/v1/consume", body | {"id": "1"})
+    assert allowed.headers["ratelimit-policy"] == '"paced:rate:1m";q=60;w=60'
+    assert allowed.headers["ratelimit"] == '"paced:rate:1m";r=2;t=1'
+    assert "retry-after" not in allowed.headers
+    reply = stage.raw("POST", f"/v1/{path}", body | {"id": "2"})
+    assert (reply.status, reply.json()["reason"]) == (refused, "rate_limited")
+    assert reply.headers["ratelimit"] == '"paced:rate:1m";r=2;t=1'
+    assert reply.headers["retry-after"] == "6"
+    within = stage.raw("POST", f"/v1/{path}", body | {"id": "3", "amount": 1})
+    assert within.json()["allowed"] and "ratelimit-policy" in within.headers

@@ -5,7 +5,7 @@ What the gate's services hand back, as answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,12 +19,19 @@ from taximeter.entitlements.readings import Kind
 from taximeter.errors import CODES, Refused
 from taximeter.events.entry import KIND_EVENTS
 from taximeter.events.replay import consumed_answer
+from taximeter.instants import parse_instant
 from taximeter.services.commands import Answered, Earlier
+from taximeter.services.gate import Ask, rate_fields
+from taximeter.services.tenant import Tenant
+
+Headers = tuple[tuple[str, str], ...]
 
 _NOT_FOUND = (Reason.UNKNOWN_CUSTOMER, Reason.UNKNOWN_FEATURE)
 
 
-async def told(around: Surroundings, result: Answered | Earlier, status: int = 200) -> Response:
+async def told(
+    around: Surroundings, result: Answered | Earlier, status: int = 200, headers: Headers = ()
+) -> Response:
     """
     The answer of a command once it is on disk; one given before comes from the log.
     """
@@ -32,7 +39,7 @@ async def told(around: Surroundings, result: Answered | Earlier, status: int = 2
         return Response(status, first_answer(around, result.seq))
     if result.durable is not None:
         await result.durable
-    return _response(result, status)
+    return _response(result, status, headers)
 
 
 def soon(
@@ -40,6 +47,7 @@ def soon(
     result: Answered | Earlier,
     status: int = 200,
     then: Callable[[], None] | None = None,
+    headers: Headers = (),
 ) -> Awaitable[Response]:
     """
     As `told`, without a task for each request.
@@ -49,7 +57,7 @@ def soon(
     """
     durable = None if isinstance(result, Earlier) else result.durable
     if isinstance(result, Earlier) or not isinstance(durable, asyncio.Future):
-        return _told_then(around, result, status, then)
+        return _told_then(around, result, status, then, headers)
     answered: asyncio.Future[Response] = durable.get_loop().create_future()
 
     def on_disk(done: asyncio.Future[None]) -> None:
@@ -59,7 +67,7 @@ def soon(
         if error is not None:
             answered.set_exception(error)
             return
-        answered.set_result(_response(result, status))
+        answered.set_result(_response(result, status, headers))
         if then is not None:
             then()
 
@@ -72,17 +80,18 @@ async def _told_then(
     result: Answered | Earlier,
     status: int,
     then: Callable[[], None] | None,
+    headers: Headers,
 ) -> Response:
-    response = await told(around, result, status)
+    response = await told(around, result, status, headers)
     if then is not None:
         then()
     return response
 
 
-def _response(result: Answered, status: int) -> Response:
+def _response(result: Answered, status: int, headers: Headers) -> Response:
     if result.encoded is None:
-        return json_response(result.answer, status)
-    return Response(status, result.encoded)
+        return json_response(result.answer, status, headers=headers)
+    return Response(status, result.encoded, headers=headers)
 
 
 def first_answer(around: Surroundings, seq: int) -> bytes:
@@ -99,7 +108,11 @@ def first_answer(around: Surroundings, seq: int) -> bytes:
 
 
 def refusal(
-    around: Surroundings, decision: Decision, request_id: str, now: int
+    around: Surroundings,
+    decision: Decision,
+    request_id: str,
+    now: int,
+    headers: Headers = (),
 ) -> Awaitable[Response]:
     """
     A refused reservation: a problem with everything the decision says, once all that it was
@@ -115,7 +128,7 @@ def refusal(
         "request_id": request_id,
         **decision.to_json(around.core.as_of()),
     }
-    headers = rate_headers(decision, now)
+    headers = (*headers, *retry_headers(decision, now))
     response = Response(status, msgspec.json.encode(body), PROBLEM_JSON, headers)
     return _after(around.commands.so_far(), response)
 
@@ -126,7 +139,16 @@ async def _after(durable: Awaitable[None] | None, response: Response) -> Respons
     return response
 
 
-def rate_headers(decision: Decision, now: int) -> tuple[tuple[str, str], ...]:
+def pace_headers(tenant: Tenant, ask: Ask, now: int) -> Headers:
+    """What a client is told about the rates of a feature it was decided about."""
+    fields = rate_fields(tenant, ask, now)
+    return (
+        ("RateLimit-Policy", ", ".join(one.policy for one in fields)),
+        ("RateLimit", ", ".join(one.limit for one in fields)),
+    )
+
+
+def retry_headers(decision: Decision, now: int) -> Headers:
     """`Retry-After` for what is refused only because it comes too fast."""
     if decision.reason is not Reason.RATE_LIMITED or decision.resets_at is None:
         return ()
@@ -136,3 +158,14 @@ def rate_headers(decision: Decision, now: int) -> tuple[tuple[str, str], ...]:
 def has_rate(decision: Decision) -> bool:
     """Whether a rate was among what was weighed."""
     return any(reading.kind is Kind.RATE for reading in decision.limits)
+
+
+def answer_headers(tenant: Tenant, ask: Ask, answer: Mapping[str, Any], now: int) -> Headers:
+    """`pace_headers` and `Retry-After` of a decision that has become an answer already."""
+    if not any(one["kind"] == Kind.RATE for one in answer.get("limits", ())):
+        return ()
+    headers = pace_headers(tenant, ask, now)
+    if answer["reason"] != Reason.RATE_LIMITED or answer["resets_at"] is None:
+        return headers
+    seconds = retry_after_s(now, parse_instant(answer["resets_at"]))
+    return (*headers, ("Retry-After", str(seconds)))

@@ -13,18 +13,23 @@ import msgspec
 
 from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes import shapes
-from taximeter.adapters.http.routes.answers import has_rate, rate_headers, soon
+from taximeter.adapters.http.routes.answers import (
+    Headers,
+    answer_headers,
+    has_rate,
+    pace_headers,
+    retry_headers,
+    soon,
+)
 from taximeter.adapters.http.routes.gate_shapes import EstimateAnswer
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
-from taximeter.entitlements.decide import Decision
 from taximeter.errors import Rejected
 from taximeter.quantities import E12, format_quantity, parse_quantity
 from taximeter.services.clockwork import prepare
 from taximeter.services.commands import Answered
 from taximeter.services.consume import consume
-from taximeter.services.gate import Ask, Weighed, check, rate_fields, usage_event, weigh
-from taximeter.services.tenant import Tenant
+from taximeter.services.gate import Ask, Weighed, check, usage_event, weigh
 
 
 class GateRoutes:
@@ -73,7 +78,9 @@ class GateRoutes:
         prepare(self._around.commands, tenant, ask.customer, now)
         decision = check(tenant, ask, now)
         self._around.decided(tenant, ask, decision.allowed, decision.reason.value)
-        headers = self._rate_headers(tenant, ask, decision, now)
+        headers: Headers = ()
+        if has_rate(decision):
+            headers = (*pace_headers(tenant, ask, now), *retry_headers(decision, now))
         answer = json_response(decision.to_json(core.as_of()), headers=headers)
         core.telemetry.check.observe(time.perf_counter() - started)
         return answer
@@ -84,20 +91,6 @@ class GateRoutes:
         except (msgspec.MsgspecError, ValueError, RecursionError):
             body = request.json(shapes.CheckBody)  # says precisely what is wrong
         return Ask(body.customer, body.feature, amount(body.amount), body.scope, body.data)
-
-    @staticmethod
-    def _rate_headers(
-        tenant: Tenant, ask: Ask, decision: Decision, now: int
-    ) -> tuple[tuple[str, str], ...]:
-        """What a client is told about its rates, whether it may or not."""
-        if not has_rate(decision):
-            return ()
-        fields = rate_fields(tenant, ask, now)
-        return (
-            ("RateLimit-Policy", ", ".join(one.policy for one in fields)),
-            ("RateLimit", ", ".join(one.limit for one in fields)),
-            *rate_headers(decision, now),
-        )
 
     def consume(self, request: Request) -> Awaitable[Response]:
         started = time.perf_counter()
@@ -115,7 +108,10 @@ class GateRoutes:
                 self._around.decided(tenant, ask, decided["allowed"], decided["reason"])
             core.telemetry.consume.observe(time.perf_counter() - started)
 
-        return soon(self._around, result, then=then)
+        headers: Headers = ()
+        if isinstance(result, Answered):
+            headers = answer_headers(tenant, ask, result.answer, now)
+        return soon(self._around, result, then=then, headers=headers)
 
     def estimate(self, request: Request) -> Response:
         ask = self._ask(request)

@@ -9,7 +9,14 @@ from typing import Any
 
 from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes import gate_shapes as shapes
-from taximeter.adapters.http.routes.answers import refusal, soon
+from taximeter.adapters.http.routes.answers import (
+    Headers,
+    answer_headers,
+    has_rate,
+    pace_headers,
+    refusal,
+    soon,
+)
 from taximeter.adapters.http.routes.gate import amount
 from taximeter.adapters.http.routes.paging import listed, page
 from taximeter.adapters.http.routes.surroundings import Surroundings
@@ -19,6 +26,7 @@ from taximeter.errors import NotFound, Rejected
 from taximeter.gate.purse import Hold
 from taximeter.instants import format_instant
 from taximeter.services.clockwork import prepare
+from taximeter.services.commands import Answered
 from taximeter.services.customers import new_id
 from taximeter.services.gate import Ask
 from taximeter.services.reservations import (
@@ -140,11 +148,15 @@ class ReservationRoutes:
         )
         commands = self._around.commands_of(request)
         prepare(self._around.commands, tenant, body.customer, now)
+        headers: Headers = ()
         result = commands.under_key(tenant) or reserve(self._core, commands, tenant, wanted, now)
         if isinstance(result, Decision):
             self._around.decided(tenant, ask, result.allowed, result.reason.value)
-            return refusal(self._around, result, request.request_id, now)
-        return soon(self._around, result, 201)
+            headers = pace_headers(tenant, ask, now) if has_rate(result) else ()
+            return refusal(self._around, result, request.request_id, now, headers)
+        if isinstance(result, Answered):
+            headers = answer_headers(tenant, ask, result.answer, now)
+        return soon(self._around, result, 201, headers=headers)
 
     def settle(self, request: Request) -> Awaitable[Response]:
         body = request.json(shapes.SettleBody)
