@@ -265,7 +265,7 @@ def test_a_change_of_plan_says_what_it_costs_before_it_is_made(server: Served, a
     one = subscription(server, acme)["id"]
     asked = page(server, f"/do/change?customer={acme}&id={one}&plan=max&at=now&preview=1")
     assert "What it means" in asked
-    assert re.search(r"17\.97 → \d+\.\d\d USD \(\+\d+\.\d\d\)", asked)
+    assert re.search(r"17\.97 → \d+\.\d\d, in USD \(\+\d+\.\d\d\)", asked)
     assert subscription(server, acme)["plan"] == "pro"
     assert send(server, "change", customer=acme, id=one, plan="max", at="now").status == 303
     assert subscription(server, acme)["plan"] == "max"
@@ -294,6 +294,23 @@ def test_cancel_and_pause_are_taken_back_by_their_opposites(server: Served, acme
     assert subscription(server, acme)["status"] == "paused"
     assert send(server, "resume", **known).status == 303
     assert subscription(server, acme)["status"] == "active"
+
+
+def test_what_was_previewed_is_what_is_sent(server: Served, acme: str) -> None:
+    one = subscription(server, acme)["id"]
+    path = f"/do/change?customer={acme}&id={one}&plan=max&at=now&preview=1"
+    shown = server.get(path).text
+    assert 'type="hidden" name="plan" value="max"' in shown
+    assert "<select" not in shown
+    assert "Choose again" in shown
+
+
+def test_what_is_over_offers_no_way_back(server: Served, acme: str) -> None:
+    known = {"customer": acme, "id": subscription(server, acme)["id"]}
+    done = send(server, "cancel", at="now", **known)
+    shown = server.get(done.headers["location"]).text
+    assert "Cancelled." in shown
+    assert "Undo" not in shown
 
 
 def test_a_reservation_released_from_the_page_frees_what_it_held(server: Served, acme: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -21,6 +21,8 @@ from taximeter.adapters.http.routing import Route
 from taximeter.catalog.features import FeatureType
 from taximeter.errors import NotFound, Rejected, TaximeterError
 from taximeter.services.tenant import Tenant
+
+_PREVIEWED: Final = ("plan", "at", "until")
 
 
 class ActionPages:
@@ -68,7 +70,7 @@ class ActionPages:
     async def _preview(
         self, request: Request, action: Action, form: Mapping[str, str]
     ) -> tuple[Any, Any]:
-        known = {name: form[name] for name in ("plan", "at", "until") if form.get(name)}
+        known = {name: form[name] for name in _PREVIEWED if form.get(name)}
         path = f"/v1/subscriptions/{segment(form.get('id', ''))}/preview"
         try:
             return await self._inward.read(request, path, action=action.previews, **known), None
@@ -94,7 +96,8 @@ class ActionPages:
         return self._frame.page(
             request, "action.html", status,
             action=action, form=form, problem=problem, preview=preview, back=back,
-            once=secrets.token_hex(8),
+            once=secrets.token_hex(8), previewed=_PREVIEWED,
+            form_without_preview={name: form[name] for name in form if name != "preview"},
             options={one.name: _options(tenant, one) for one in action.fields},
             may=action.scope in request.principal.scopes,
         )  # fmt: skip
@@ -131,7 +134,9 @@ def _done(action: Action, form: Mapping[str, str], told: Mapping[str, Any]) -> d
     known = {name: form[name] for name in ("id", "credit", "feature", "holder") if form.get(name)}
     if isinstance(told.get("id"), str) and "id" not in known:
         known["id"] = told["id"]
-    if scheduled := told.get("scheduled"):
-        known["at"] = scheduled[-1]["at"]
+    if told.get("status") == "ended":
+        return {"did": action.key}  # what is over is not taken back
+    if form.get("at") == "period_end" and told.get("scheduled"):
+        known["at"] = told["scheduled"][-1]["at"]
     needed = undo_address(action.key, {"customer": form.get("customer", ""), **known})
     return {"did": action.key, **(known if needed else {})}
