@@ -74,6 +74,8 @@ def identities(
     Returns:
         Keys, (n, 2) uint64, and fingerprints, (n,) uint64 below 2**48.
     """
+    if len(events) == 1:
+        return _of_one(seed, events[0], None if times is None else times[0])
     if times is None:
         times = [0 if event.time is None else parse_instant(event.time) for event in events]
     # JSON quotes and escapes, so ("ab", "c") and ("a", "bc") are different bytes.
@@ -85,6 +87,19 @@ def identities(
         for e, time in zip(events, times, strict=True)
     ]
     return _words(keys).reshape(-1, 2), _words(fingerprints) & _FINGERPRINT_MASK
+
+
+def _of_one(seed: int, event: Event, time: int | None) -> tuple[Keys, Fingerprints]:
+    """As `identities`: commands come one by one, and five small arrays would cost the most."""
+    if event.time is None:
+        time = None
+    elif time is None:
+        time = parse_instant(event.time)
+    key = xxh3_128_digest(_quote((event.source, event.id)), seed)
+    content = _canonical((event.type, event.subject, time, event.data))
+    words = _words([key, xxh3_64_digest(content, seed)])
+    words[2] &= _FINGERPRINT_MASK
+    return words[:2].reshape(1, 2), words[2:]
 
 
 def _words(digests: list[bytes]) -> NDArray[np.uint64]:
