@@ -23,6 +23,7 @@ from benchmarks.targets import PostgresCopy, Recipe, Session, Target, Taximeter,
 # (events per request, connections)
 SHAPES = ((1, 64), (100, 16), (1000, 8))
 CHECK_CONNECTIONS = 64
+FEW_CONNECTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,11 @@ def check_during_ingest(bench: Bench) -> None:
             bench.add("check during ingest", target.name, "checks/s", sample)
             sample = sample_of(ingested, ingested.per_second * traffic.batch)
             bench.add("ingest during check", target.name, "events/s", sample)
+        with bench.directory() as directory, bench.taximeter.session(directory) as session:
+            streams[0].connections = FEW_CONNECTIONS
+            checked, _ = load.run(session.server.address, streams, bench.plan.seconds)
+        sample = sample_of(checked, checked.per_second)
+        bench.add("check during ingest, 8 conns", "taximeter", "checks/s", sample)
 
 
 def memory(bench: Bench) -> None:
