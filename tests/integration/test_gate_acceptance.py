@@ -207,4 +207,17 @@ def test_whoever_uses_is_told_the_pace_and_when_to_come_again(
     assert reply.headers["ratelimit"] == '"paced:rate:1m";r=2;t=1'
     assert reply.headers["retry-after"] == "6"
     within = stage.raw("POST", f"/v1/{path}", body | {"id": "3", "amount": 1})
-    assert within.json()["allowed"] and "ratelimit-policy" in within.headers
+    assert within.json()["allowed"]
+    assert "ratelimit-policy" in within.headers
+
+
+def test_streams_that_are_open_at_once_share_a_rate(stage: Stage) -> None:
+    stage.customer()
+    stage.subscribe(plan="prepaid")
+    body = {"customer": "acme", "feature": "paced", "amount": 8}
+    first = stage.raw("POST", "/v1/reservations", body | {"id": "1"})
+    assert (first.status, first.headers["ratelimit"]) == (201, '"paced:rate:1m";r=2;t=0')
+    refused = stage.ask("POST", "/v1/reservations", body | {"id": "2"}, status=429)
+    assert (refused["reserved"], refused["remaining"]) == ("8", "2")
+    stage.ask("POST", "/v1/reservations/1/settle", {"amount": 1})
+    assert stage.ask("POST", "/v1/reservations", body | {"id": "3"}, status=201)["granted"] == "8"

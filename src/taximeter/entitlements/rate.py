@@ -147,7 +147,7 @@ class RateGauge:
             pace_pico=rate.limit_pico,
         )
 
-    def fields(self, feature: str, now: int) -> RateFields:
+    def fields(self, feature: str, now: int, reserved_pico: int = 0) -> RateFields:
         """
         For an HTTP answer, in whole units and seconds: what is left rounded down, time up.
 
@@ -157,7 +157,7 @@ class RateGauge:
         name = f"{feature}:{rate.key}"
         more_at = self._falls_to(now, max(0, self.used_pico(now) - E12))
         quota, window_s = rate.limit_pico // E12, _seconds(rate.per_us)
-        left = self.available_pico(now) // E12
+        left = max(0, self.available_pico(now) - reserved_pico) // E12
         return RateFields(
             f'"{name}";q={min(quota, _MAX_FIELD)};w={window_s}',
             f'"{name}";r={min(left, _MAX_FIELD)};t={_seconds(more_at - now)}',

@@ -103,7 +103,8 @@ class Constraints:
             if value is not None:
                 gauged = rate_gauged(self._tenant, feature, rate)
                 gauge: RateGauge = gauged.peek(self._purse, (value,) if value else ())
-                found.append(gauge.fields(feature, self._now))
+                reserved_pico = self._reserved_at(self._purse, rate.level, value)
+                found.append(gauge.fields(feature, self._now, reserved_pico))
         return found
 
     def _payers(self) -> Iterator[str]:
@@ -178,13 +179,12 @@ class Constraints:
         feature = self._allowance.feature
         gauged = limit_gauged(self._tenant, account, feature, limit)
         gauge = gauged.peek(purse, (value,) if value else ())
-        key = (feature, level, value) if value else (feature, *WHOLE)
         return _read(
             gauge,
             limit,
             self._now,
             self._amount_pico,
-            reserved_pico=self._reserved(purse, key),
+            reserved_pico=self._reserved_at(purse, level, value),
             scope=value or None,
             since=self._allowance.lane.schedule.start,
         )
@@ -192,7 +192,15 @@ class Constraints:
     def _rate_reading(self, purse: Purse | None, rate: Rate, value: str) -> Reading:
         gauged = rate_gauged(self._tenant, self._allowance.feature, rate)
         gauge: RateGauge = gauged.peek(purse, (value,) if value else ())
-        return gauge.reading(self._now, self._amount_pico, scope=value or None)
+        reserved_pico = self._reserved_at(purse, rate.level, value)
+        return gauge.reading(
+            self._now, self._amount_pico, reserved_pico=reserved_pico, scope=value or None
+        )
+
+    def _reserved_at(self, purse: Purse | None, level: str, value: str) -> int:
+        """Units of the feature that are held for a value of a level; "" for the customer."""
+        feature = self._allowance.feature
+        return self._reserved(purse, (feature, level, value) if value else (feature, *WHOLE))
 
     # --- parents and budgets ---
 
