@@ -497,7 +497,8 @@ def test_a_line_shows_exactly_its_events_and_verifies(scene: Scene) -> None:
     assert scene.raw("GET", "/v1/invoices/inv_nobody/verify").status == 404
 
 
-WAYS = ("nothing", "amount", "quantity", "tier", "total", "flat", "digest")
+EXPLAINED = {"free": "1", "multiplier": "2", "adjustment": "-1.00", "metered": "7"}
+WAYS = ("nothing", "amount", "quantity", "tier", *EXPLAINED, "total", "flat", "digest")
 
 
 def tamper(document: dict[str, Any], how: str) -> None:
@@ -510,6 +511,8 @@ def tamper(document: dict[str, Any], how: str) -> None:
     elif how == "tier":
         usage["tiers"][0]["unit"] = "0.02"
         usage["tiers"][0]["amount"] = "99.00"
+    elif how in EXPLAINED:
+        usage[how] = EXPLAINED[how]
     elif how == "flat":
         flat["amount"] = "1.00"
     due = sum(int(line["amount"].replace(".", "")) for line in document["lines"])
@@ -569,6 +572,7 @@ def test_verify_finds_what_was_changed_behind_the_servers_back(tmp_path: Path) -
         way: way == "nothing" for way in WAYS
     }
     assert [line["ok"] for line in found["flat"]["lines"]] == [False, True]
-    assert [line["ok"] for line in found["tier"]["lines"]] == [True, False]
+    for way in ("tier", *EXPLAINED):
+        assert [line["ok"] for line in found[way]["lines"]] == [True, False], way
     assert found["amount"]["lines"][1]["recounted"]["amount"] == "49.50"
     assert found["total"]["document_ok"] is False

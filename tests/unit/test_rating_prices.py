@@ -213,6 +213,8 @@ def tiers(*documents: Any) -> dict[str, Any]:
         (PER_UNIT | {"multipliers": {"region": {}}}, "prices.p.multipliers.region"),
         (PER_UNIT | {"multipliers": {"tier": {1: 2}}}, "prices.p.multipliers.tier.1"),
         (PER_UNIT | {"multipliers": {"tier": {"a": -1}}}, "prices.p.multipliers.tier.a"),
+        (PER_UNIT | {"multipliers": {1: {"a": 2}, "1": {"a": 2}}}, "prices.p.multipliers.1"),
+        (MATRIX | {"cells": [{"match": {1: "a"}, "unit": 1}]}, "prices.p.cells[0].match.1"),
         (FLAT | {"multipliers": {"tier": {"a": 2}}}, "prices.p.multipliers"),
         (tiers(*[{"up_to": n + 1, "unit": 1} for n in range(100)], {"unit": 1}), "prices.p.tiers"),
     ],

@@ -34,6 +34,13 @@ def check_members(document: Mapping[str, Any], known: Collection[str], path: str
         raise invalid(f"{path}.{min(unknown)}", f"is unknown; there are {exists}")
 
 
+def check_texts(document: Mapping[Any, Any], path: str) -> None:
+    """Names of dimensions, and their values where they are names of members, are texts."""
+    for name in document:
+        if not isinstance(name, str):
+            raise invalid(f"{path}.{name}", "is no text; quote it")
+
+
 def read_list(value: Any, path: str, at_most: int, what: str) -> list[Any]:
     """A list that is neither empty nor too long."""
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= at_most:

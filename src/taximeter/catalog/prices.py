@@ -15,6 +15,7 @@ from typing import Any, Final
 from taximeter.catalog.price_fields import (
     MAX_GROUP_BY,
     check_members,
+    check_texts,
     invalid,
     read_amount,
     read_choice,
@@ -312,18 +313,16 @@ def _parse_multipliers(documents: Any, path: str) -> tuple[Multiplier, ...]:
         return ()
     if not isinstance(documents, Mapping):
         raise invalid(path, "must be an object of dimensions, like {region: {eu: 1.2}}")
+    check_texts(documents, path)
     return tuple(
-        _parse_multiplier(str(name), documents[name], f"{path}.{name}")
-        for name in sorted(documents, key=str)
+        _parse_multiplier(name, documents[name], f"{path}.{name}") for name in sorted(documents)
     )
 
 
 def _parse_multiplier(dimension: str, document: Any, path: str) -> Multiplier:
     if not isinstance(document, Mapping) or not 1 <= len(document) <= MAX_FACTORS:
         raise invalid(path, f"must be an object of 1 to {MAX_FACTORS} values and their factors")
-    for value in document:
-        if not isinstance(value, str):
-            raise invalid(f"{path}.{value}", "values of dimensions are texts; quote it")
+    check_texts(document, path)
     factors = {value: read_amount(document, value, path) for value in sorted(document)}
     default = factors.pop("default", Fraction(1))
     return Multiplier(dimension, factors, default)
@@ -403,7 +402,8 @@ def _parse_cell(document: Any, path: str) -> Cell:
     match = fields.get("match")
     if not isinstance(match, Mapping) or not match:
         raise invalid(f"{path}.match", "must be an object of dimensions, like {model: opus}")
-    values = {str(name): dimension_value(match[name]) for name in sorted(match, key=str)}
+    check_texts(match, f"{path}.match")
+    values = {name: dimension_value(match[name]) for name in sorted(match)}
     for name, value in values.items():
         if value is None:
             raise invalid(f"{path}.match.{name}", "must be a value; what has none is the default's")
