@@ -380,6 +380,9 @@ def test_audit_entries_are_kept_in_order_with_exact_details(books: Books):
     assert (first.target, first.detail) == ("t0", {"unit": Decimal("0.10"), "count": 0})
     assert [e.target for e in books.audit(NS, after=second.id, limit=2)] == ["t2"]
     assert books.audit("other", after=0, limit=2) == []
+    assert [e.target for e in books.audit_before(NS, before=None, limit=2)] == ["t2", "t1"]
+    assert books.audit_before(NS, before=first.id, limit=2) == []
+    assert books.audit_before("other", before=None, limit=2) == []
 
 
 def test_the_first_reply_of_an_idempotency_key_stays(books: Books):
