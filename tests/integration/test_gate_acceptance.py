@@ -6,8 +6,10 @@ The server's clock stands still unless a test sets it, and only goes forward.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,6 +47,14 @@ CATALOG: dict[str, Any] = {
                 "welcome": {"credit": "usd", "amount": 2, "priority": 1, "recurrence": "once"},
             },
         },
+        "windowed": {
+            "currency": "USD",
+            "cadence": "month",
+            "entitlements": {
+                "chat": {"limit": 1000, "windows": [{"limit": 100, "reset": {"first_use": "5h"}}]}
+            },
+            "prices": {},
+        },
         "large": {
             "currency": "USD",
             "cadence": "month",
@@ -77,6 +87,15 @@ class Stage(Scene):
     def available(self, customer: str = "acme") -> str:
         found = self.ask("GET", f"/v1/customers/{customer}/balance", credit="usd")
         return str(found["available"])
+
+
+def wait_until(holds: Callable[[], bool], within_s: float = 5.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 @pytest.fixture
@@ -221,3 +240,41 @@ def test_streams_that_are_open_at_once_share_a_rate(stage: Stage) -> None:
     assert (refused["reserved"], refused["remaining"]) == ("8", "2")
     stage.ask("POST", "/v1/reservations/1/settle", {"amount": 1})
     assert stage.ask("POST", "/v1/reservations", body | {"id": "3"}, status=201)["granted"] == "8"
+
+
+# --- notices -------------------------------------------------------------------------------------
+
+
+def told(stage: Stage) -> list[dict[str, Any]]:
+    return [one["data"] for one in stage.ask("GET", "/v1/notices")["items"]]
+
+
+def has_told(stage: Stage, times: int) -> bool:
+    return len(told(stage)) == times
+
+
+def test_an_alert_watches_any_window_of_the_customer(stage: Stage) -> None:
+    stage.customer()
+    stage.subscribe(plan="windowed")
+    body = {"on": "usage", "feature": "chat", "thresholds": ["80%"], "window": "first_use:300m"}
+    alert = stage.ask("PUT", "/v1/alerts/tight", body)
+    assert alert["window"] == "first_use:5h"
+    for times in (1, 2):
+        stage.consume(f"{times}", 79)
+        stage.consume(f"{times}+", 1)
+        assert wait_until(partial(has_told, stage, times))
+        newest = told(stage)[0]
+        assert (newest["feature"], newest["window"], newest["line"]) == (
+            "chat",
+            "first_use:5h",
+            "80",
+        )
+        stage.later(hours=5)
+    assert stage.ask("GET", "/v1/alerts/tight") == alert
+
+
+def test_an_alert_on_a_window_that_cannot_be_is_refused(stage: Stage) -> None:
+    body = {"on": "usage", "feature": "chat", "thresholds": ["80%"], "window": "fortnight"}
+    refused = stage.ask("PUT", "/v1/alerts/tight", body, status=422)
+    assert refused["code"] == "alert_invalid"
+    assert "first_use:5h" in refused["detail"]

@@ -2,6 +2,7 @@
 Alerts: which numbers are watched, and where the lines are.
 
     {"on": "usage",    "feature": "chat", "thresholds": ["80%", "100%", 5000]}
+    {"on": "usage",    "feature": "chat", "thresholds": ["80%"], "window": "first_use:5h"}
     {"on": "balance",  "credit": "usd",   "thresholds": [10, 0]}
     {"on": "budget",   "budget": "team",  "thresholds": ["90%"]}
     {"on": "forecast", "feature": "chat", "within": "3d"}
@@ -18,7 +19,9 @@ from typing import Any, Final
 import msgspec
 
 from taximeter.catalog.durations import DURATION_RULE, format_duration, parse_duration
+from taximeter.catalog.features import Reset
 from taximeter.errors import Rejected
+from taximeter.notices.readings import usage_name
 from taximeter.notices.thresholds import Threshold, read_threshold
 
 MAX_THRESHOLDS: Final = 20
@@ -54,6 +57,8 @@ class Alert(msgspec.Struct, frozen=True):
         name: Of the feature, credit type or budget; None for any budget the customer has.
         thresholds: In ascending order, none twice; none for a forecast.
         within: How far a forecast looks ahead, microseconds; 0 for the others.
+        window: Key of the customer's limit whose window is watched, like `week`; None: the main
+            one.
         customer: Only this one; None for all.
         email: Addresses told beside the webhooks.
     """
@@ -63,12 +68,18 @@ class Alert(msgspec.Struct, frozen=True):
     name: str | None
     thresholds: tuple[Threshold, ...] = ()
     within: int = 0
+    window: str | None = None
     customer: str | None = None
     email: tuple[str, ...] = ()
     created_at: int = 0
 
     def watches(self, customer: str) -> bool:
         return self.customer is None or self.customer == customer
+
+    @property
+    def number(self) -> str | None:
+        """What names the number among the readings of its kind; None for every budget."""
+        return self.name if self.window is None else usage_name(str(self.name), self.window)
 
     def to_json(self) -> dict[str, Any]:
         """The document `read_alert` reads, without id and instant."""
@@ -77,6 +88,8 @@ class Alert(msgspec.Struct, frozen=True):
             document["within"] = format_duration(self.within)
         else:
             document["thresholds"] = [one.text for one in self.thresholds]
+        if self.window is not None:
+            document["window"] = self.window
         document["customer"] = self.customer
         document["email"] = list(self.email)
         return document
@@ -94,7 +107,11 @@ def read_alert(alert_id: str, document: Any, created_at: int = 0) -> Alert:
     on = Subject(document["on"])
     named_by = _NAMED_BY[on]
     own = "within" if on is Subject.FORECAST else "thresholds"
-    _only(document, {"on", named_by, own, "customer", "email"}, on)
+    known = {"on", named_by, own, "customer", "email"}
+    if named_by == "feature":
+        known.add("window")
+    _only(document, known, on)
+    window = _window(document.get("window"))
     name = _name(document, named_by, needed=on is not Subject.BUDGET)
     customer = _name(document, "customer", needed=False)
     email = read_recipients(document.get("email"))
@@ -102,9 +119,9 @@ def read_alert(alert_id: str, document: Any, created_at: int = 0) -> Alert:
         within = parse_duration(document.get("within"))
         if within is None:
             raise _invalid(f"within: {DURATION_RULE}.")
-        return Alert(alert_id, on, name, (), within, customer, email, created_at)
+        return Alert(alert_id, on, name, (), within, window, customer, email, created_at)
     lines = _thresholds(document.get("thresholds"), shares=on is not Subject.BALANCE)
-    return Alert(alert_id, on, name, lines, 0, customer, email, created_at)
+    return Alert(alert_id, on, name, lines, 0, window, customer, email, created_at)
 
 
 def read_recipients(value: Any, code: str = "alert_invalid") -> tuple[str, ...]:
@@ -132,6 +149,20 @@ def _only(document: dict[str, Any], known: set[str], on: Subject) -> None:
             f"{unknown[0]}: not a member of an alert on {on.value}, which has "
             f"{', '.join(sorted(known))}."
         )
+
+
+def _window(value: Any) -> str | None:
+    """The key of a limit, in its one form: `first_use:300m` is `first_use:5h`."""
+    if value is None:
+        return None
+    lasting = (Reset.ROLLING, Reset.FIRST_USE)
+    kind, _, length = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind in lasting and (length_us := parse_duration(length)) is not None:
+        return f"{kind}:{format_duration(length_us)}"
+    simple = [one.value for one in Reset if one not in lasting]
+    if value in simple:
+        return str(value)
+    raise _invalid(f"window: one of {', '.join(simple)}, or like first_use:5h or rolling:24h.")
 
 
 def _name(document: dict[str, Any], member: str, *, needed: bool) -> str | None:

@@ -118,7 +118,7 @@ def _next_mark(standing: _Standing, known: Mark | None) -> Mark | None:
 
 
 def _standings(alert: Alert, readings: Readings, now: int) -> Iterator[_Standing]:
-    name = alert.name
+    name = alert.number
     match alert.on:
         case Subject.USAGE:
             assert name is not None
@@ -172,10 +172,14 @@ def _crossing(
     parts = [alert.id, customer, alert.on.value, standing.name, standing.threshold, occasion]
     key = "alert" + msgspec.json.encode(parts).decode()
     head: dict[str, Any] = {"alert": alert.id, "customer": customer}
+    if alert.on in (Subject.USAGE, Subject.FORECAST):
+        head["feature"] = alert.name
+        if alert.window is not None:
+            head["window"] = alert.window
     match alert.on:
         case Subject.USAGE:
             numbers = _of_window(standing, readings.usage[standing.name])
-            return Crossing(types.USAGE_CROSSED, key, head | {"feature": standing.name} | numbers)
+            return Crossing(types.USAGE_CROSSED, key, head | numbers)
         case Subject.BUDGET:
             numbers = _of_window(standing, readings.budgets[standing.name])
             return Crossing(types.BUDGET_CROSSED, key, head | {"budget": standing.name} | numbers)
@@ -184,7 +188,7 @@ def _crossing(
             return Crossing(types.BALANCE_LOW, key, head | {"credit": standing.name} | numbers)
         case Subject.FORECAST:
             numbers = _ahead(alert, readings.usage[standing.name], now)
-            return Crossing(types.LIMIT_AHEAD, key, head | {"feature": standing.name} | numbers)
+            return Crossing(types.LIMIT_AHEAD, key, head | numbers)
 
 
 def _of_window(standing: _Standing, reading: Reading) -> dict[str, Any]:

@@ -9,6 +9,11 @@ from __future__ import annotations
 import msgspec
 
 
+def usage_name(feature: str, window: str) -> str:
+    """Names the reading of one window of a feature; a feature's key has no slash in it."""
+    return f"{feature}/{window}"
+
+
 class FeatureReading(msgspec.Struct, frozen=True, gc=False):
     """
     Attributes:
@@ -44,7 +49,12 @@ class CreditReading(msgspec.Struct, frozen=True, gc=False):
 
 
 class Readings(msgspec.Struct, frozen=True):
-    """By feature key, credit type and budget id; what the customer does not have is absent."""
+    """
+    By feature key, credit type and budget id; what the customer does not have is absent.
+
+    Attributes:
+        usage: A feature's is that of its main limit; `usage_name` has that of each window.
+    """
 
     usage: dict[str, FeatureReading] = {}
     credits: dict[str, CreditReading] = {}

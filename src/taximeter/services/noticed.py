@@ -4,13 +4,19 @@ A customer's numbers as the alerts look at them.
 
 from __future__ import annotations
 
-from taximeter.catalog.features import Limit, MeteredEntitlement, Reset
+from taximeter.catalog.features import CUSTOMER, Limit, MeteredEntitlement, Reset
 from taximeter.entitlements.gauge import Gauge
 from taximeter.entitlements.local_windows import local_windows
 from taximeter.gate.budget import Budget
 from taximeter.gate.purse import Purse
 from taximeter.live.account import Account
-from taximeter.notices.readings import BudgetReading, CreditReading, FeatureReading, Readings
+from taximeter.notices.readings import (
+    BudgetReading,
+    CreditReading,
+    FeatureReading,
+    Readings,
+    usage_name,
+)
 from taximeter.services.allowances import Allowance, allowance_of
 from taximeter.services.hooks import budget_gauged, limit_gauged
 from taximeter.services.tenant import Tenant
@@ -51,27 +57,38 @@ def _usage(tenant: Tenant, account: Account, now: int) -> dict[str, FeatureReadi
             continue
         allowance = allowance_of(tenant, account, feature, now)
         if allowance is not None and allowance.owner is account:
-            found[feature] = _feature(tenant, account, allowance, now)
+            main = allowance.entitlement.main
+            found[feature] = _feature(tenant, account, allowance, main, now)
+            for limit in allowance.entitlement.limits:
+                if limit.level == CUSTOMER:
+                    found[usage_name(feature, limit.key)] = (
+                        found[feature]
+                        if limit is main
+                        else _feature(tenant, account, allowance, limit, now)
+                    )
     return found
 
 
-def _feature(tenant: Tenant, account: Account, allowance: Allowance, now: int) -> FeatureReading:
-    """Where the main limit stands, in its own window."""
-    main = allowance.entitlement.main
-    if main is None or main.reset is Reset.PERIOD:
+def _feature(
+    tenant: Tenant, account: Account, allowance: Allowance, limit: Limit | None, now: int
+) -> FeatureReading:
+    """Where a limit stands, in its own window; without one, usage of the billing period."""
+    if limit is None or limit.reset is Reset.PERIOD:
         period = allowance.period_at(now)
-        limit_pico = None if main is None else allowance.included_at(now)
+        limit_pico = None if limit is None else limit.limit_pico
+        if limit is not None and limit is allowance.entitlement.main:
+            limit_pico = allowance.included_at(now)
         return FeatureReading(allowance.used_at(now), limit_pico, period.start, period.end)
-    gauged = limit_gauged(tenant, account, allowance.feature, main)
+    gauged = limit_gauged(tenant, account, allowance.feature, limit)
     gauge: Gauge = gauged.peek(tenant.live.gate.purses.get(account.customer), ())
     since = allowance.lane.schedule.start or 0
     reading = gauge.reading(now, since=since)
     return FeatureReading(
         reading.used_pico,
         reading.limit_pico,
-        _window_start(tenant, account, main, reading.resets_at, since, now),
+        _window_start(tenant, account, limit, reading.resets_at, since, now),
         reading.resets_at,
-        rolling=main.reset is Reset.ROLLING,
+        rolling=limit.reset is Reset.ROLLING,
     )
 
 

@@ -40,7 +40,7 @@ async def put_alert(
     if alert.on in (Subject.USAGE, Subject.FORECAST) and alert.name is not None:
         _check_feature(tenant, alert.name)
     require_mail(notices, alert.email)
-    if known is not None and (known.on, known.name) != (alert.on, alert.name):
+    if known is not None and (known.on, known.number) != (alert.on, alert.number):
         # It watches another number: what was told of the one before says nothing about it.
         await delete_alert(core, notices, tenant, alert_id, actor)
     if alert != known:

@@ -47,6 +47,7 @@ def put_alert(
     *,
     at: Annotated[tuple[str, ...], Several] = (),
     within: str | None = None,
+    window: str | None = None,
     customer: str | None = None,
     email: Annotated[tuple[str, ...], Several] = (),
     server: Server = HERE,
@@ -66,6 +67,8 @@ def put_alert(
         A threshold, such as 80% or 5000; may be repeated.
     within
         How far a forecast looks ahead, such as 3d.
+    window
+        Another window than that of the main limit, such as week or first_use:5h.
     customer
         Only this one; else all.
     email
@@ -78,6 +81,8 @@ def put_alert(
         document["thresholds"] = list(at)
     if within is not None:
         document["within"] = within
+    if window is not None:
+        document["window"] = window
     answer = server.client().put(f"/v1/alerts/{segment(alert)}", document)
     if server.json:
         print_json(answer)

@@ -27,6 +27,7 @@ class AlertAnswer(msgspec.Struct):
     credit: str | None = None
     budget: str | None = None
     thresholds: tuple[str, ...] = ()
+    window: str | None = None
     within: str | None = None
     email: tuple[str, ...] = ()
 
