@@ -101,9 +101,9 @@ def test_a_limit_beyond_which_credit_pays_is_passed_and_not_full() -> None:
     funds = Funds("usd", Cost(1), E12)
     shown = [
         gauge("chat", entitlement, decide("chat", (Reading(100 * E12, n * E12),), 0, funds)).state
-        for n in (100, 101)
+        for n in (99, 100, 101)
     ]
-    assert shown == ["near", "over"]
+    assert shown == ["near", "credit", "credit"]
 
 
 def test_the_99th_percentile_is_the_bound_that_so_many_stay_below() -> None:

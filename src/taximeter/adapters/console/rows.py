@@ -31,7 +31,7 @@ class Gauge(msgspec.Struct, frozen=True):
         permille: Share of the limit, 0 to 1000 even when it is exceeded; None without a limit.
         percent: The same for people, beyond 100 too: "83%".
         state: `ok`, `near`, `full` (a hard limit is reached), `over` (a soft one is exceeded),
-            `open` (no limit).
+            `credit` (what is included is used, credit pays), `open` (no limit).
     """
 
     feature: str
@@ -128,14 +128,17 @@ def gauge(feature: str, entitlement: MeteredEntitlement, decision: Decision) -> 
             name, enforcement, permille = f"{feature} ({one.key})", one.enforcement, share
             used_pico, limit_pico, resets_at = one.used_pico, one.limit_pico, one.resets_at
     # Beyond what is included credit pays: the limit is passed, not closed.
-    is_closed = enforcement is Enforcement.HARD and (entitlement.credit is None or name != feature)
+    is_paid = entitlement.credit is not None and name == feature
+    state = _state(enforcement is Enforcement.HARD, used_pico, limit_pico, permille)
+    if is_paid and limit_pico is not None and used_pico >= limit_pico:
+        state = "credit"
     return Gauge(
         feature=name,
         used=format_quantity(used_pico),
         limit=None if limit_pico is None else format_quantity(limit_pico),
         permille=None if permille is None else min(1000, permille),
         percent="" if permille is None else f"{permille // 10}%",
-        state=_state(is_closed, used_pico, limit_pico, permille),
+        state=state,
         resets_at=None if resets_at is None else format_instant(resets_at),
     )
 
@@ -152,10 +155,10 @@ def _share(used_pico: int, limit_pico: int) -> int:
     return used_pico * 1000 // limit_pico if limit_pico else 1000
 
 
-def _state(is_closed: bool, used_pico: int, limit_pico: int | None, permille: int | None) -> str:
+def _state(is_hard: bool, used_pico: int, limit_pico: int | None, permille: int | None) -> str:
     if limit_pico is None or permille is None:
         return "open"
-    if is_closed and used_pico >= limit_pico:
+    if is_hard and used_pico >= limit_pico:
         return "full"
     if used_pico > limit_pico:
         return "over"

@@ -141,7 +141,7 @@ function showGrid(y) {
 
 // --- customers -----------------------------------------------------------------------------------
 
-const GAUGE_WORDS = { near: "near limit", full: "at limit", over: "over" };
+const GAUGE_WORDS = { near: "near limit", full: "at limit", over: "over", credit: "credit pays" };
 
 function fillGauge(element, gauge) {
   element.dataset.state = gauge.state;
