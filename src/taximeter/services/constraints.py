@@ -343,6 +343,13 @@ def plain_reading(allowance: Allowance, limit: Limit | None, now: int) -> Readin
     )
 
 
+def _bounds_nothing(purse: Purse | None) -> bool:
+    """Whether what a customer has beside usage, like credit, changes nothing of its limits."""
+    if purse is None:
+        return True
+    return not (purse.reserved or purse.budgets or purse.gauges or purse.dormant)
+
+
 def is_plain(tenant: Tenant, account: Account, allowance: Allowance) -> bool:
     """Whether `plain_reading` says it all, whatever the scope."""
     entitlement = allowance.entitlement
@@ -352,7 +359,7 @@ def is_plain(tenant: Tenant, account: Account, allowance: Allowance) -> bool:
         and not entitlement.rates
         and entitlement.credit is None
         and (not limits or not needs_gauge(limits[0]))
-        and account.customer not in tenant.live.gate.purses
+        and _bounds_nothing(tenant.live.gate.purses.get(account.customer))
         and allowance.owner is account
         and not tenant.customers[account.customer].pool
     )
