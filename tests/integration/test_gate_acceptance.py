@@ -47,6 +47,12 @@ CATALOG: dict[str, Any] = {
                 "welcome": {"credit": "usd", "amount": 2, "priority": 1, "recurrence": "once"},
             },
         },
+        "mixed": {
+            "currency": "USD",
+            "cadence": "month",
+            "entitlements": {"chat": {"limit": 100, "credit": "usd", "cost": "0.01"}},
+            "prices": {},
+        },
         "windowed": {
             "currency": "USD",
             "cadence": "month",
@@ -278,3 +284,47 @@ def test_an_alert_on_a_window_that_cannot_be_is_refused(stage: Stage) -> None:
     refused = stage.ask("PUT", "/v1/alerts/tight", body, status=422)
     assert refused["code"] == "alert_invalid"
     assert "first_use:5h" in refused["detail"]
+
+
+# --- included units and credit -------------------------------------------------------------------
+
+
+def test_included_units_that_a_reservation_holds_are_paid_for_by_nobody_twice(
+    stage: Stage,
+) -> None:
+    stage.customer()
+    stage.subscribe(plan="mixed")
+    stage.grant("0.50")
+    body = {"customer": "acme", "feature": "chat", "amount": 60, "id": "held"}
+    assert stage.ask("POST", "/v1/reservations", body, status=201)["cost"] == "0"
+    consumed = stage.consume("1", 60)
+    assert (consumed["cost"], consumed["balance_after"]) == ("0.2", "0.3"), "40 were included"
+    assert stage.consume("2", 30)["balance_after"] == "0"
+    assert stage.consume("3", 1)["reason"] == "insufficient_credit"
+    settled = stage.ask("POST", "/v1/reservations/held/settle", {"amount": 60})
+    assert (settled["cost"], settled["balance_after"]) == ("0", "0"), "150 used, 50 were paid for"
+
+
+def test_what_is_settled_beyond_a_reservation_costs_by_itself(stage: Stage) -> None:
+    stage.customer()
+    stage.subscribe(plan="mixed")
+    stage.grant("1")
+    body = {"customer": "acme", "feature": "chat", "amount": 60, "id": "held"}
+    stage.ask("POST", "/v1/reservations", body, status=201)
+    assert stage.consume("1", 60)["balance_after"] == "0.8"
+    body = {"amount": 70, "allow_overage": True}
+    assert stage.ask("POST", "/v1/reservations/held/settle", body)["cost"] == "0.1"
+
+
+def test_usage_events_by_lease_use_what_it_holds_and_others_what_is_left(stage: Stage) -> None:
+    stage.customer()
+    stage.subscribe(plan="mixed")
+    stage.grant("1")
+    body = {"customer": "acme", "feature": "chat", "amount": 90, "ttl_s": 60}
+    lease = stage.ask("POST", "/v1/leases", body, status=201)["id"]
+    named = {"tokens": 45, "lease_id": lease}
+    event = {"type": "llm.request", "subject": "acme"}
+    stage.send([event | {"id": "1", "data": named}, event | {"id": "2", "data": named}])
+    assert stage.available() == "1", "all of it was included"
+    stage.send([event | {"id": "3", "data": {"tokens": 15}}])
+    assert stage.available() == "0.95"

@@ -164,6 +164,8 @@ class Hook(msgspec.Struct, frozen=True):
         included_pico: (instant) -> units that the period includes before credit is spent; None:
             credit pays from the first unit.
         used_pico: (instant) -> units counted in that period; with the event if `is_counted`.
+        held_pico: (instant) -> units of that period that open holds keep: they were promised to
+            others, who do not pay for what was included when they asked.
         cost_path: Where the event has the dimension that the cost goes by.
         pools: Parents, nearest first.
     """
@@ -177,6 +179,7 @@ class Hook(msgspec.Struct, frozen=True):
     cost_path: str | None = None
     included_pico: Callable[[int], int] | None = None
     used_pico: Callable[[int], int] | None = None
+    held_pico: Callable[[int], int] | None = None
     is_counted: bool = True
     pools: tuple[Pool, ...] = ()
     pool_keys: tuple[str, ...] = ()
@@ -189,11 +192,12 @@ class Hook(msgspec.Struct, frozen=True):
             What it burns, to be applied with the entry; None if nothing.
         """
         units_pico: int = measured * self.unit_pico
-        cost = self._cost_pico(event, at, units_pico)
+        lease = self._lease(purse, event)
+        own_pico = 0 if lease is None else purse.holds[lease].units_pico
+        cost = self._cost_pico(event, at, units_pico, own_pico)
         _fill(purse, self.gauges, event, at, units_pico, cost)
         for pool in self.pools:
             _fill(pool.purse, pool.gauges, event, at, units_pico, cost)
-        lease = self._lease(purse, event)
         if not cost and lease is None:
             return None
         return Burn(
@@ -215,13 +219,19 @@ class Hook(msgspec.Struct, frozen=True):
             return None
         return hold.id
 
-    def _cost_pico(self, event: Event, at: int, units_pico: int) -> int:
-        """Credit for the units that the period does not include; a correction downwards frees
-        none."""
+    def _cost_pico(self, event: Event, at: int, units_pico: int, own_pico: int) -> int:
+        """
+        Credit for the units that the period does not include; a correction downwards frees none.
+
+        Args:
+            own_pico: Held by the lease that the event draws on.
+        """
         if self.cost is None or units_pico <= 0:
             return 0
         if self.included_pico is not None and self.used_pico is not None:
             included, used = self.included_pico(at), self.used_pico(at)
+            if self.held_pico is not None:
+                used += max(0, self.held_pico(at) - own_pico)
             used += 0 if self.is_counted else units_pico
             units_pico = max(0, used - included) - max(0, used - units_pico - included)
         dimension = None

@@ -17,7 +17,7 @@ from taximeter.catalog.features import CUSTOMER, Limit, MeteredEntitlement, Rate
 from taximeter.entitlements.gauge import Gauge as WindowGauge
 from taximeter.entitlements.rate import RateGauge
 from taximeter.gate.budget import Budget
-from taximeter.gate.purse import Purse
+from taximeter.gate.purse import WHOLE, Purse
 from taximeter.live.account import Account
 from taximeter.live.gating import Gauged, Hook, Hooks, Maker, PeriodGauge, Pool
 from taximeter.meters.definition import Aggregation, Meter
@@ -95,6 +95,7 @@ def _hook(
         cost_path=None if entitlement is None else cost_path(entitlement, meter),
         included_pico=None if main is None or allowance is None else allowance.included_at,
         used_pico=None if main is None or allowance is None else main_usage(tenant, allowance),
+        held_pico=None if main is None or allowance is None else held_units(tenant, allowance),
         is_counted=own and main is not None and not needs_gauge(main),
         pools=pools,
         pool_keys=tuple(parent.customer for parent in tenant.pool_of(account.customer)),
@@ -178,6 +179,23 @@ def main_usage(tenant: Tenant, allowance: Allowance) -> Callable[[int], int]:
         return allowance.used_at(at) + shared
 
     return in_gauge if needs_gauge(main) else in_period
+
+
+def held_units(tenant: Tenant, allowance: Allowance) -> Callable[[int], int]:
+    """(instant) -> units that open holds keep of the main limit's window then."""
+    main, lane = allowance.entitlement.main, allowance.lane
+    assert main is not None, "only asked for an entitlement with a limit"
+    purses, owner = tenant.live.gate.purses, allowance.owner.customer
+    key = (allowance.feature, *WHOLE)
+    by_period = main.reset is Reset.PERIOD
+
+    def held(at: int) -> int:
+        purse = purses.get(owner)
+        if purse is None or (by_period and not lane.period_start <= at < lane.period_end):
+            return 0
+        return purse.reserved.get(key, 0)
+
+    return held
 
 
 def gauge_maker(tenant: Tenant, account: Account, feature: str | None, limit: Limit) -> Maker:

@@ -256,6 +256,7 @@ def _record_one_more(
 def _cost_pico(tenant: Tenant, hold: Hold, ask: Ask, event: Event, now: int) -> int:
     """
     Credit for what was used: never more than was set aside for as much, whatever has changed.
+    What goes beyond costs no more than it would by itself.
     """
     if hold.credit is None:
         return 0
@@ -270,7 +271,9 @@ def _cost_pico(tenant: Tenant, hold: Hold, ask: Ask, event: Event, now: int) -> 
     found: Cost = weighed.funds.cost
     cost = cost_pico(found, beyond_pico, weighed.funds.cost_case)
     cost = hold.cost_pico if cost is None else cost
-    return min(cost, hold.cost_pico) if ask.amount_pico <= hold.units_pico else cost
+    extra_pico = max(0, ask.amount_pico - hold.units_pico)
+    extra_cost = cost_pico(found, extra_pico, weighed.funds.cost_case)
+    return cost if extra_cost is None else min(cost, hold.cost_pico + extra_cost)
 
 
 def release(core: Core, commands: Commands, tenant: Tenant, hold_id: str, now: int) -> Answered:
