@@ -328,3 +328,11 @@ def test_usage_events_by_lease_use_what_it_holds_and_others_what_is_left(stage: 
     assert stage.available() == "1", "all of it was included"
     stage.send([event | {"id": "3", "data": {"tokens": 15}}])
     assert stage.available() == "0.95"
+
+
+def test_a_grant_for_a_misspelled_feature_is_refused(stage: Stage) -> None:
+    stage.customer()
+    body = {"credit": "usd", "amount": "1", "features": ["chatt"]}
+    refused = stage.ask("POST", "/v1/customers/acme/grants", body, status=422)
+    assert "did you mean 'chat'?" in refused["detail"]
+    assert stage.available() == "0"

@@ -17,6 +17,7 @@ from taximeter.gate.purse import Purse
 from taximeter.gate.state import Issued
 from taximeter.gate.topup import TopUp
 from taximeter.instants import SECOND, format_instant
+from taximeter.meters.reading import suggestion
 from taximeter.quantities import format_quantity, parse_quantity
 from taximeter.services.commands import Answered, Commands, Earlier, command_event
 from taximeter.services.core import Core, require_customer
@@ -64,6 +65,7 @@ def grant(
     identity, earlier = commands.earlier(tenant, event)
     if earlier is not None:
         return earlier
+    _check_features(tenant, given)
     commands.let_time_pass(tenant, [customer], now)
     if given.expires_at is not None and given.expires_at <= now:
         raise Rejected("invalid_request", "expires_at: has passed already")
@@ -72,6 +74,17 @@ def grant(
         return grant_json(given, customer) | after(core, tenant, customer, given.credit, seq)
 
     return commands.record(tenant, event, identity, now, [Issue(customer, given)], answer)
+
+
+def _check_features(tenant: Tenant, given: Grant) -> None:
+    """A misspelled feature would be credit that pays for nothing. Without a catalogue yet, any."""
+    known = tenant.catalog.features
+    for feature in given.features if known else ():
+        if feature not in known:
+            raise Rejected(
+                "invalid_request",
+                f"features: the catalogue has no feature {feature!r}{suggestion(feature, known)}",
+            )
 
 
 def _given_before(
