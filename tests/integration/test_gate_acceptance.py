@@ -336,3 +336,16 @@ def test_a_grant_for_a_misspelled_feature_is_refused(stage: Stage) -> None:
     refused = stage.ask("POST", "/v1/customers/acme/grants", body, status=422)
     assert "did you mean 'chat'?" in refused["detail"]
     assert stage.available() == "0"
+
+
+def test_a_balance_in_the_past_is_that_of_then_and_one_of_now_is_whole(stage: Stage) -> None:
+    stage.customer()
+    stage.grant("1")
+    then = stage.ask("GET", "/v1/clock")["now"]
+    stage.later(days=1)
+    stage.grant("2")
+    now = stage.ask("GET", "/v1/clock")["now"]
+    path = "/v1/customers/acme/balance"
+    assert stage.ask("GET", path, credit="usd", at=then)["balance"] == "1"
+    whole = stage.ask("GET", path, credit="usd")
+    assert stage.ask("GET", path, credit="usd", at=now) == whole

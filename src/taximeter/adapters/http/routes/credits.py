@@ -247,11 +247,12 @@ class CreditRoutes:
         query = request.query_as(shapes.BalanceParameters)
         tenant, customer = self._around.tenant(request), request.params["key"]
         require_customer(tenant, customer)
-        prepare(self._around.commands, tenant, customer, self._core.clock.now())
+        now = self._core.clock.now()
+        at = None if query.at is None else parse_instant(query.at)
+        prepare(self._around.commands, tenant, customer, now)
         purse = tenant.live.gate.purses.get(customer)
         chosen = list(credits.credits_of(purse, query.credit))
-        if query.at is not None:
-            at = parse_instant(query.at)
+        if at is not None and at < now:
             await self._core.upto()
             items = [await self._balance_at(tenant.name, customer, one, at) for one in chosen]
         else:
