@@ -121,6 +121,14 @@ def test_a_window_alone_is_the_limit() -> None:
     assert chat({"windows": [{"limit": 10, "reset": "day"}]}) == chat({"limit": 10, "reset": "day"})
 
 
+def test_with_credit_a_window_is_not_taken_for_what_is_included() -> None:
+    windows = {"windows": {"limit": 5, "reset": "day"}, "credit": "usd", "cost": 1}
+    assert refused(windows) == [
+        "limit: with credit and windows, say what is included: 0 for nothing"
+    ]
+    assert chat(windows | {"limit": 0}).limits[0] == Limit(0)
+
+
 def test_only_levels_below_leave_the_customer_unlimited() -> None:
     entitlement = chat({"per": {"user": {"limit": 5, "reset": "day"}}})
     assert (entitlement.main, entitlement.is_unlimited) == (None, True)
@@ -289,17 +297,15 @@ def test_a_mistake_in_the_scopes_is_told_with_its_path(scopes: Any, problem: str
 
 
 def test_credit_types_are_declared() -> None:
-    document = {"credits": {"usd": {"name": "Prepaid", "unit": "USD", "allow_negative": True},
-                            "tokens": {}}}  # fmt: skip
+    document = {"credits": {"usd": {"name": "Prepaid", "unit": "USD"}, "tokens": {}}}
     catalog = parse_catalog(document)
     assert list(catalog.credits.values()) == [
         CreditType("tokens"),
-        CreditType("usd", "Prepaid", "USD", True),
+        CreditType("usd", "Prepaid", "USD"),
     ]
     assert parse_catalog(dump_catalog(catalog)) == catalog
-    assert problems({"credits": {"usd": {"allow_negative": "no"}}}) == [
-        "credits.usd.allow_negative: expected true or false, found the string 'no'"
-    ]
+    (only,) = problems({"credits": {"usd": {"units": "USD"}}})
+    assert only.startswith("credits.usd.units: ")
 
 
 # --- trials, grants, add-ons ------------------------------------------------------------------

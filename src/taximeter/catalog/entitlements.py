@@ -110,6 +110,9 @@ def _parse_metered(
     cost = None
     if credit is not None:
         cost = read_cost(fields, frozenset() if meter is None else frozenset(meter.dimensions))
+        if main is None and limits and limits[0].level == CUSTOMER:
+            # Else the first window would be what the plan includes before credit is spent.
+            fields.problem("limit", "with credit and windows, say what is included: 0 for nothing")
     elif fields.members.get("cost") is not None:
         fields.problem("cost", "needs a credit that pays it, like credit: usd")
     _check_distinct(fields, "windows", limits)

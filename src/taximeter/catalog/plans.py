@@ -29,13 +29,11 @@ class CreditType(msgspec.Struct, frozen=True):
     Attributes:
         name: For people; None: its key.
         unit: What one of it is called; a currency code for money.
-        allow_negative: Whether a balance may fall below zero when usage is a fact.
     """
 
     key: str
     name: str | None = None
     unit: str | None = None
-    allow_negative: bool = False
 
 
 class GrantRecurrence(StrEnum):
@@ -99,12 +97,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 def read_credit_type(key: str, fields: Fields) -> CreditType:
     """Read one member of `credits`."""
-    fields.only(("name", "unit", "allow_negative"))
-    allow_negative = fields.members.get("allow_negative", False)
-    if not isinstance(allow_negative, bool):
-        fields.problem("allow_negative", f"expected true or false, found {kind_of(allow_negative)}")
-        allow_negative = False
-    return CreditType(key, fields.text("name"), fields.text("unit"), allow_negative)
+    fields.only(("name", "unit"))
+    return CreditType(key, fields.text("name"), fields.text("unit"))
 
 
 def dump_credit_type(credit: CreditType) -> dict[str, Any]:
@@ -114,8 +108,6 @@ def dump_credit_type(credit: CreditType) -> dict[str, Any]:
         document["name"] = credit.name
     if credit.unit is not None:
         document["unit"] = credit.unit
-    if credit.allow_negative:
-        document["allow_negative"] = True
     return document
 
 

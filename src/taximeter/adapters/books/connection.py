@@ -59,9 +59,7 @@ class Connection:
                 self._sqlite.close()
                 raise
 
-    def _prepare(
-        self, busy_timeout_ms: int, prepare: Callable[[sqlite3.Connection], None]
-    ) -> None:
+    def _prepare(self, busy_timeout_ms: int, prepare: Callable[[sqlite3.Connection], None]) -> None:
         self._sqlite.execute(f"PRAGMA busy_timeout = {busy_timeout_ms:d}")
         self._sqlite.execute("PRAGMA journal_mode = WAL")
         # FULL: a commit is on disk when it returns, in WAL mode too.

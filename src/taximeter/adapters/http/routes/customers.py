@@ -152,7 +152,6 @@ class CustomerRoutes:
         numbers: Mapping[str, Any] = {name: one.to_json() for name, one in decisions.items()}
         return _encode({"entitlements": numbers, "as_of": self._core.as_of()}).decode()
 
-
     def _balances(self, tenant: Tenant, key: str) -> str:
         prepare(self._around.commands, tenant, key, self._core.clock.now())
         credits = credits_of(tenant.live.gate.purses.get(key), None)
