@@ -21,8 +21,8 @@ from taximeter.events.identity import identities
 from taximeter.gate.effects import Burn
 from taximeter.gate.purse import Purse
 from taximeter.gate.state import GateState
-from taximeter.services import commands, consume, credits, reservations
-from taximeter.services.gate import Weighed
+from taximeter.services.gate import commands, consume, credits, reservations
+from taximeter.services.gate.check import Weighed
 
 BUGS: dict[str, Callable[[], None]] = {}
 

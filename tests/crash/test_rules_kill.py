@@ -44,9 +44,13 @@ if "taximeter.adapters.store.worker" not in sys.orig_argv:
     setattr(owner, {method!r}, wait if waits else block)
 """
 STEPS = {
-    "before anything is done": ("taximeter.services.rules", "RuleService", "_record"),
+    "before anything is done": ("taximeter.services.rules.service", "RuleService", "_record"),
     "before it is recorded": ("taximeter.adapters.books.sqlite", "SqliteBooks", "add_fires"),
-    "before the plan is changed": ("taximeter.services.rules", "RuleService", "_change_plan"),
+    "before the plan is changed": (
+        "taximeter.services.rules.service",
+        "RuleService",
+        "_change_plan",
+    ),
     "after the plan was changed": (
         "taximeter.adapters.books.sqlite",
         "SqliteBooks",

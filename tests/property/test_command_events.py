@@ -14,7 +14,7 @@ from taximeter.errors import Rejected
 from taximeter.events.decode import decode
 from taximeter.events.envelope import Event, Format
 from taximeter.events.identity import identities
-from taximeter.services.commands import canonical, encode
+from taximeter.services.gate.commands import canonical, encode
 
 NAMES = st.text(max_size=8) | st.sampled_from(
     ["acme", "consume", "x" * 257, "a\x7f", "é", "\u0085"]

@@ -18,8 +18,8 @@ from taximeter.instants import DAY, HOUR, MINUTE
 from taximeter.live.snapshot import StateSnapshot, dump_state, load_state
 from taximeter.periods import Anchor, Cadence
 from taximeter.quantities import E12
-from taximeter.services.clockwork import prune_memories
-from taximeter.services.gate import Ask, check
+from taximeter.services.gate.check import Ask, check
+from taximeter.services.gate.clockwork import prune_memories
 from taximeter.services.tenant import Tenant
 
 AT = 1_795_000_000_000_000

@@ -27,10 +27,10 @@ from taximeter.notices.notice import new_notice
 from taximeter.notices.schedule import DELAYS
 from taximeter.notices.webhook import Webhook
 from taximeter.ports import AuditEntry, Sent
-from taximeter.services import notices_delivery
 from taximeter.services.core import BooksThread
-from taximeter.services.notices_board import Board
-from taximeter.services.notices_delivery import PER_RECEIVER, Dispatcher
+from taximeter.services.notices import delivery as notices_delivery
+from taximeter.services.notices.board import Board
+from taximeter.services.notices.delivery import PER_RECEIVER, Dispatcher
 
 NS = "default"
 AT = 1_795_000_000_000_000

@@ -24,10 +24,10 @@ from taximeter.notices.readings import CreditReading, FeatureReading, Readings
 from taximeter.notices.webhook import Webhook
 from taximeter.ports import AuditEntry, Sent
 from taximeter.quantities import E12
-from taximeter.services import notices as service
-from taximeter.services import notices_watch
 from taximeter.services.core import BooksThread
-from taximeter.services.notices import NoticeService, publish
+from taximeter.services.notices import service
+from taximeter.services.notices import watch as notices_watch
+from taximeter.services.notices.service import NoticeService, publish
 
 NS = "default"
 AT = 1_795_000_000_000_000

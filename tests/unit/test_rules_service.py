@@ -21,9 +21,9 @@ from taximeter.events.acceptance import AcceptanceWindow
 from taximeter.gate.effects import Fire
 from taximeter.live.state import Fired
 from taximeter.ports import AuditEntry, RuleFire
-from taximeter.services import rules as service
 from taximeter.services.core import BooksThread
-from taximeter.services.rules import RuleService
+from taximeter.services.rules import service
+from taximeter.services.rules.service import RuleService
 from taximeter.services.tenant import Tenant
 
 NS = "default"

@@ -12,8 +12,8 @@ from taximeter.errors import TaximeterError, Unavailable
 from taximeter.events.entry import Entry
 from taximeter.events.envelope import Format
 from taximeter.ports import LoggedEntry
-from taximeter.services import committer as module
-from taximeter.services.committer import Committer
+from taximeter.services.intake import committer as module
+from taximeter.services.intake.committer import Committer
 
 FULL = Unavailable("storage_full", "The disk is full.")
 FAILED = Unavailable("storage_failed", "The disk failed.")

@@ -36,17 +36,18 @@ from taximeter.events.acceptance import AcceptanceWindow
 from taximeter.instants import DAY, SECOND
 from taximeter.live.snapshot import Stale, encode
 from taximeter.ports import ApiKey
-from taximeter.services import clockwork, recovery
-from taximeter.services.commands import Commands
-from taximeter.services.committer import Committer
+from taximeter.services import recovery
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.feed import Feed
-from taximeter.services.ledger import Ledger
-from taximeter.services.noticed import readings
-from taximeter.services.notices import NoticeService
+from taximeter.services.gate import clockwork
+from taximeter.services.gate.commands import Commands
+from taximeter.services.gate.ledger import Ledger
+from taximeter.services.intake.committer import Committer
+from taximeter.services.intake.sequencer import Sequencer
+from taximeter.services.notices.readings import readings
+from taximeter.services.notices.service import NoticeService
 from taximeter.services.rebuild import begin_rebuild, rebuild, recount_subjects
-from taximeter.services.rules import RuleService
-from taximeter.services.sequencer import Sequencer
+from taximeter.services.rules.service import RuleService
 from taximeter.services.telemetry import Telemetry
 from taximeter.services.tenant import Tenant
 from taximeter.settings import Settings

@@ -24,15 +24,15 @@ from taximeter.ports import (
     UsageRow,
 )
 from taximeter.rules.trial import Trial, TrialSpec
-from taximeter.services.committer import Committer
 from taximeter.services.feed import Feed
-from taximeter.services.sequencer import Sequencer
+from taximeter.services.intake.committer import Committer
+from taximeter.services.intake.sequencer import Sequencer
 from taximeter.services.telemetry import Telemetry
 from taximeter.services.tenant import Tenant
 
 if TYPE_CHECKING:
-    from taximeter.services.notices import NoticeService
-    from taximeter.services.rules import RuleService
+    from taximeter.services.notices.service import NoticeService
+    from taximeter.services.rules.service import RuleService
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from taximeter.events.identity import namespace_seed
 from taximeter.live.account import Account, Lane
 from taximeter.live.state import LiveState
 from taximeter.meters.counter import Counter
-from taximeter.services.hooks import make_hooks
+from taximeter.services.gate.hooks import make_hooks
 from taximeter.services.telemetry import RateMeter, VerdictCounts
 from taximeter.subscriptions.standing import Standing, standing_of
 from taximeter.subscriptions.terms import PlanBook, pricing_of

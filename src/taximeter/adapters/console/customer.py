@@ -22,9 +22,9 @@ from taximeter.meters.definition import Aggregation
 from taximeter.money import format_exact
 from taximeter.periods import Period, WindowSize, local_day, windows
 from taximeter.ports import EventsQuery
-from taximeter.services import billing
+from taximeter.services.billing import service as billing
 from taximeter.services.core import Core, require_customer
-from taximeter.services.subscription_views import subscription_json
+from taximeter.services.subscriptions.views import subscription_json
 from taximeter.services.tenant import Tenant
 from taximeter.services.usage import usage
 from taximeter.subscriptions.timeline import calendar_months

@@ -17,10 +17,10 @@ from taximeter.entitlements.readings import Kind, Reading
 from taximeter.gate.budget import Budget
 from taximeter.instants import format_instant
 from taximeter.quantities import format_quantity
-from taximeter.services.credits import balance_json, credits_of, top_up_json
-from taximeter.services.gate import Ask, check, entitlements
-from taximeter.services.reservations import hold_json
-from taximeter.services.rules_reviews import imposed_json
+from taximeter.services.gate.check import Ask, check, entitlements
+from taximeter.services.gate.credits import balance_json, credits_of, top_up_json
+from taximeter.services.gate.reservations import hold_json
+from taximeter.services.rules.reviews import imposed_json
 from taximeter.services.tenant import Tenant
 
 MAX_HOLDS = 50

@@ -13,9 +13,9 @@ from taximeter.errors import NotFound
 from taximeter.instants import format_instant
 from taximeter.money import exponent, format_minor
 from taximeter.quantities import format_quantity
-from taximeter.services import billing
+from taximeter.services.billing import service as billing
 from taximeter.services.core import Core
-from taximeter.services.gate import Ask, check
+from taximeter.services.gate.check import Ask, check
 from taximeter.services.tenant import Tenant
 
 NEAR_PERMILLE = 800  # of a limit: worth a look

@@ -20,8 +20,8 @@ from taximeter.errors import CODES, Refused
 from taximeter.events.entry import KIND_EVENTS
 from taximeter.events.replay import consumed_answer
 from taximeter.instants import parse_instant
-from taximeter.services.commands import Answered, Earlier
-from taximeter.services.gate import Ask, rate_fields
+from taximeter.services.gate.check import Ask, rate_fields
+from taximeter.services.gate.commands import Answered, Earlier
 from taximeter.services.tenant import Tenant
 
 Headers = tuple[tuple[str, str], ...]

@@ -12,7 +12,8 @@ from taximeter.adapters.http.routes.answers import refusal, told
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 from taximeter.entitlements.decide import Decision
-from taximeter.services.budgets import (
+from taximeter.services.core import require_customer
+from taximeter.services.gate.budgets import (
     budget_json,
     drop_budget,
     find_budget,
@@ -23,9 +24,8 @@ from taximeter.services.budgets import (
     set_budget,
     take_seat,
 )
-from taximeter.services.clockwork import prepare
-from taximeter.services.core import require_customer
-from taximeter.services.reservations import ttl_us
+from taximeter.services.gate.clockwork import prepare
+from taximeter.services.gate.reservations import ttl_us
 
 _LOG = ("overloaded", "storage_full", "storage_failed")
 

@@ -20,9 +20,9 @@ from taximeter.instants import SECOND, format_instant, parse_instant
 from taximeter.ledger.transaction import is_balance_account
 from taximeter.ports import LedgerRow
 from taximeter.quantities import format_quantity
-from taximeter.services import credits
-from taximeter.services.clockwork import prepare
 from taximeter.services.core import require_customer
+from taximeter.services.gate import credits
+from taximeter.services.gate.clockwork import prepare
 
 _LOG = ("overloaded", "storage_full", "storage_failed")
 _GRANTING = ("not_found", "invalid_amount", "invalid_timestamp", "unknown_timezone",

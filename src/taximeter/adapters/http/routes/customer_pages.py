@@ -16,8 +16,8 @@ from taximeter.adapters.http.routes.inward import Inward
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 from taximeter.errors import Rejected
-from taximeter.services.clockwork import prepare
 from taximeter.services.core import require_customer
+from taximeter.services.gate.clockwork import prepare
 from taximeter.services.tenant import Tenant
 
 _ROWS: Final = 50

@@ -20,12 +20,12 @@ from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.customers import Customer
 from taximeter.errors import NotFound
 from taximeter.instants import format_instant
-from taximeter.services.clockwork import prepare
 from taximeter.services.core import require_customer
-from taximeter.services.credits import balance_json, credits_of
 from taximeter.services.customers import put_customer
 from taximeter.services.feed import Changed, Decision, Seen
-from taximeter.services.gate import entitlements
+from taximeter.services.gate.check import entitlements
+from taximeter.services.gate.clockwork import prepare
+from taximeter.services.gate.credits import balance_json, credits_of
 from taximeter.services.tenant import Tenant
 
 _PUT_ERRORS = ("subject_taken", "unknown_timezone", "unknown_currency", "not_found")

@@ -28,11 +28,11 @@ from taximeter.events.cloudevents import body_format, event_from_headers, is_bin
 from taximeter.events.envelope import Event, Format
 from taximeter.instants import format_instant
 from taximeter.ports import EventsQuery, StoredEvent
-from taximeter.services.admission import Outcome
+from taximeter.services.billing.proof import lines_that_billed
 from taximeter.services.core import require_customer
 from taximeter.services.feed import RefusedItem, Seen
-from taximeter.services.ingest import answer, find_receipt, ingest, replay_dead_letters
-from taximeter.services.proof import lines_that_billed
+from taximeter.services.intake.admission import Outcome
+from taximeter.services.intake.ingest import answer, find_receipt, ingest, replay_dead_letters
 from taximeter.services.tenant import Tenant
 
 MEDIA_TYPES = (

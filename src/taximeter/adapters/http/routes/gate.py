@@ -26,10 +26,10 @@ from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 from taximeter.errors import Rejected
 from taximeter.quantities import E12, format_quantity, parse_quantity
-from taximeter.services.clockwork import prepare
-from taximeter.services.commands import Answered
-from taximeter.services.consume import consume
-from taximeter.services.gate import Ask, Weighed, check, usage_event, weigh
+from taximeter.services.gate.check import Ask, Weighed, check, usage_event, weigh
+from taximeter.services.gate.clockwork import prepare
+from taximeter.services.gate.commands import Answered
+from taximeter.services.gate.consume import consume
 
 
 class GateRoutes:

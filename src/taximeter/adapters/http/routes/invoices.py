@@ -17,7 +17,8 @@ from taximeter.adapters.http.routing import Route
 from taximeter.errors import Rejected
 from taximeter.invoices.document import dump_invoice
 from taximeter.invoices.invoice import Status
-from taximeter.services import billing, proof
+from taximeter.services.billing import proof
+from taximeter.services.billing import service as billing
 from taximeter.services.core import require_customer
 
 

@@ -38,10 +38,10 @@ from taximeter.errors import NotFound
 from taximeter.notices.delivery import Channel, Delivery, Receiver
 from taximeter.notices.notice import Notice
 from taximeter.services.core import require_customer
-from taximeter.services.notices import NoticeService
-from taximeter.services.notices_alerts import delete_alert, put_alert
-from taximeter.services.notices_resend import resend, resend_failed, send_test
-from taximeter.services.notices_webhooks import (
+from taximeter.services.notices.alerts import delete_alert, put_alert
+from taximeter.services.notices.resend import resend, resend_failed, send_test
+from taximeter.services.notices.service import NoticeService
+from taximeter.services.notices.webhooks import (
     WebhookWish,
     delete_webhook,
     put_webhook,

@@ -14,7 +14,7 @@ from taximeter.adapters.http.routes.inward import Inward
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 from taximeter.instants import DAY, format_instant
-from taximeter.services.rules_trial import dry_run, wanted_rule
+from taximeter.services.rules.trial import dry_run, wanted_rule
 
 _ROWS: Final = 50
 _TRIAL_DAYS: Final = 7

@@ -33,7 +33,8 @@ from taximeter.adapters.http.routes.visitors import Visitors, local_path
 from taximeter.adapters.http.routing import Route
 from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.errors import CODES, NotFound, Unauthenticated
-from taximeter.services import billing, proof
+from taximeter.services.billing import proof
+from taximeter.services.billing import service as billing
 
 _MAX_WAITING: Final = 32  # messages for a slow browser, before it has to connect again
 _EVENTS_PER_PAGE: Final = 100

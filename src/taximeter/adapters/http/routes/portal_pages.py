@@ -25,9 +25,9 @@ from taximeter.errors import NotFound, Rejected, Unauthenticated
 from taximeter.instants import SECOND, format_instant
 from taximeter.invoices.invoice import Status
 from taximeter.ports import ApiKey, AuditEntry
-from taximeter.services import billing
-from taximeter.services.clockwork import prepare
+from taximeter.services.billing import service as billing
 from taximeter.services.core import require_customer
+from taximeter.services.gate.clockwork import prepare
 from taximeter.services.tenant import Tenant
 
 DEFAULT_TTL_S: Final = 7 * 24 * 3600

@@ -25,11 +25,11 @@ from taximeter.entitlements.decide import Decision
 from taximeter.errors import NotFound, Rejected
 from taximeter.gate.purse import Hold
 from taximeter.instants import format_instant
-from taximeter.services.clockwork import prepare
-from taximeter.services.commands import Answered
 from taximeter.services.customers import new_id
-from taximeter.services.gate import Ask
-from taximeter.services.reservations import (
+from taximeter.services.gate.check import Ask
+from taximeter.services.gate.clockwork import prepare
+from taximeter.services.gate.commands import Answered
+from taximeter.services.gate.reservations import (
     Wanted,
     extend,
     hold_json,

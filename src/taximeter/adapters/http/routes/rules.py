@@ -20,9 +20,9 @@ from taximeter.errors import NotFound
 from taximeter.instants import DAY, format_instant, parse_instant
 from taximeter.ports import RuleFire
 from taximeter.services.core import require_customer
-from taximeter.services.rules import RuleService
-from taximeter.services.rules_reviews import find_fire, imposed_json, resolve, unblock
-from taximeter.services.rules_trial import dry_run, wanted_rule
+from taximeter.services.rules.reviews import find_fire, imposed_json, resolve, unblock
+from taximeter.services.rules.service import RuleService
+from taximeter.services.rules.trial import dry_run, wanted_rule
 from taximeter.services.tenant import Tenant
 
 _LOG = ("overloaded", "storage_full", "storage_failed")

@@ -16,14 +16,14 @@ from taximeter.adapters.http.routing import Route
 from taximeter.errors import Rejected
 from taximeter.instants import DAY, HOUR, parse_instant
 from taximeter.services.core import require_customer
-from taximeter.services.migration import Migration, migrate
-from taximeter.services.subscription_previews import preview
-from taximeter.services.subscription_views import (
+from taximeter.services.subscriptions.migration import Migration, migrate
+from taximeter.services.subscriptions.previews import preview
+from taximeter.services.subscriptions.service import Change, Phase, Wish, change, subscribe
+from taximeter.services.subscriptions.views import (
     find_subscription,
     revision_json,
     subscription_json,
 )
-from taximeter.services.subscriptions import Change, Phase, Wish, change, subscribe
 from taximeter.subscriptions.changes import NOW, PERIOD_END, TERM_END
 from taximeter.subscriptions.phases import parse_length
 

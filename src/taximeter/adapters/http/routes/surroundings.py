@@ -12,11 +12,11 @@ from taximeter.adapters.http.idempotency import digest_of
 from taximeter.adapters.http.messages import Request
 from taximeter.instants import parse_instant
 from taximeter.quantities import format_quantity
-from taximeter.services.commands import Commands
 from taximeter.services.core import Core
 from taximeter.services.feed import Decision
-from taximeter.services.gate import Ask
-from taximeter.services.ledger import Ledger
+from taximeter.services.gate.check import Ask
+from taximeter.services.gate.commands import Commands
+from taximeter.services.gate.ledger import Ledger
 from taximeter.services.tenant import Tenant
 from taximeter.settings import Settings
 

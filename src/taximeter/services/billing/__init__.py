@@ -1,0 +1,3 @@
+"""
+What is due: the running fare, invoices, and the proof of both.
+"""

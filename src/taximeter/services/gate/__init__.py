@@ -1,0 +1,3 @@
+"""
+What customers may do, hold and spend: decided, recorded and answered in one step.
+"""

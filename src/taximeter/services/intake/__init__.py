@@ -1,0 +1,3 @@
+"""
+Events on their way in: admitted, sequenced, committed, acknowledged.
+"""

@@ -1,0 +1,3 @@
+"""
+From a number that changed to who wants to know, exactly once.
+"""

@@ -1,0 +1,3 @@
+"""
+What the rules of the catalogue found as events passed, and what follows.
+"""

@@ -1,0 +1,3 @@
+"""
+Subscriptions made, changed, previewed and brought to new plan versions.
+"""
