@@ -26,7 +26,7 @@ def adds_up(stats: Stats) -> bool:
     return came == answered + stats.settled + stats.dropped + stats.buffered + stats.spooled
 
 
-def until(done: Callable[[], object], seconds: float = 20.0) -> None:
+def until(done: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "it never happened"
