@@ -476,6 +476,16 @@ def test_children_that_pool_share_the_parents_limit_and_its_credit(scene: Scene)
     assert scene.check("read", 51)["allowed"] is False
 
 
+def test_a_customer_that_begins_to_pool_shares_with_the_next_request(scene: Scene) -> None:
+    scene.customer("kid1")
+    assert scene.check("read", 1, customer="kid1")["reason"] == "no_subscription"
+    scene.customer("kid1", parent="acme", pool=True)
+    assert scene.consume("p1", 250, customer="kid1", feature="read")["allowed"] is True
+    assert scene.check("read", 51)["allowed"] is False
+    scene.customer("kid1", parent="acme", pool=False)
+    assert scene.check("read", 1, customer="kid1")["reason"] == "no_subscription"
+
+
 def test_a_users_allowance_holds_across_the_children_of_a_pool(scene: Scene) -> None:
     for child in ("kid1", "kid2"):
         scene.customer(child, parent="acme", pool=True)

@@ -62,6 +62,7 @@ class Account:
         hooks: What its events do beside being counted, until `hooks_until`; None: to be found.
         plain_until: Before this instant its events do nothing but count. Now and then one goes the
             long way to find out.
+        plain_checks: By feature: what a check needs where one limit of the period is all there is.
         watched: Somebody wants to know when its usage or its credits change.
     """
 
@@ -74,6 +75,7 @@ class Account:
         "period_end",
         "period_start",
         "periods",
+        "plain_checks",
         "plain_until",
         "rebuilding",
         "schedule",
@@ -104,12 +106,14 @@ class Account:
         self.seen = False
         self.watched = False
         self.hooks: Hooks | None = None
+        self.plain_checks: dict[str, Any] = {}
         self.hooks_until = self.plain_until = 0
 
     def forget_hooks(self) -> None:
         """After anything they were made from has changed."""
         self.hooks = None
         self.hooks_until = self.plain_until = 0
+        self.plain_checks.clear()
 
     @property
     def lanes(self) -> tuple[Account, ...]:

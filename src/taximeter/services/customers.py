@@ -56,7 +56,7 @@ async def put_customer(core: Core, tenant: Tenant, customer: Customer, actor: st
             audit(tenant, now, actor, "customer.put", customer.key),
         )
         if known is not None and _counts_alike(tenant, known, customer):
-            tenant.customers[customer.key] = customer
+            tenant.know_customer(customer)
         else:
             await _replace(core, tenant, known, customer)
         return customer

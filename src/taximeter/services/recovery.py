@@ -40,7 +40,7 @@ def load_tenants(books: Books, make: Callable[[str], Tenant]) -> dict[str, Tenan
             document = msgspec.json.decode(version.document)
             tenant.add_catalog(version.version, parse_catalog(document), version.created_at)
         for customer in books.customers(name):
-            tenant.customers[customer.key] = customer
+            tenant.know_customer(customer)
         for subscription in books.subscriptions(name):
             tenant.put_subscription(subscription)
         tenant.live.set_counters(tenant.wanted_counters())

@@ -69,6 +69,7 @@ class Tenant:
         self.granted: dict[str, Standing] = {}
         self.unsettled: set[str] = set()
         self.gives_credit = False
+        self._has_pools = False
         self._pricings: dict[Hashable, Segment] = {}
 
     # --- catalogue ---
@@ -140,9 +141,15 @@ class Tenant:
 
     # --- customers and subscriptions ---
 
+    def know_customer(self, customer: Customer) -> None:
+        """Add or replace what is known of a customer whose account stays as it is."""
+        self.customers[customer.key] = customer
+        self._has_pools = self._has_pools or customer.pool
+        self.forget_hooks(customer.key)
+
     def put_customer(self, customer: Customer) -> Account:
         """Add or replace; the account starts empty (see LiveState.put_customer)."""
-        self.customers[customer.key] = customer
+        self.know_customer(customer)
         return self.reset_account(customer.key)
 
     def put_subscription(self, subscription: Subscription) -> bool:
@@ -164,9 +171,7 @@ class Tenant:
     def _forget_standing(self, customer: str) -> None:
         self._standings.pop(customer, None)
         self.unsettled.add(customer)
-        account = self.live.accounts.get(customer)
-        if account is not None:
-            account.forget_hooks()
+        self.forget_hooks(customer)
 
     def of_customer(self, customer: str) -> tuple[Subscription, ...]:
         """All subscriptions a customer has or had, the one that began first first."""
@@ -238,11 +243,14 @@ class Tenant:
 
     def forget_hooks(self, customer: str) -> None:
         """After what a customer is entitled to has changed: its own and those of who pools."""
-        for key, one in self.customers.items():
-            if key == customer or (one.pool and one.parent is not None):
-                account = self.live.accounts.get(key)
-                if account is not None:
-                    account.forget_hooks()
+        account = self.live.accounts.get(customer)
+        if account is not None:
+            account.forget_hooks()
+        if self._has_pools:
+            for key, one in self.customers.items():
+                pooling = self.live.accounts.get(key) if one.pool else None
+                if pooling is not None:
+                    pooling.forget_hooks()
 
     def account(self, customer: str) -> Account | None:
         """By customer key, or by a subject it claims."""

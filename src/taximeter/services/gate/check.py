@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from taximeter.catalog.features import Feature, FeatureType, MeteredEntitlement
+from taximeter.catalog.features import Feature, FeatureType, Limit, MeteredEntitlement
 from taximeter.entitlements import decide as gate
 from taximeter.entitlements.decide import Decision, Reason
 from taximeter.entitlements.rate import RateFields
@@ -68,8 +68,31 @@ def check(tenant: Tenant, ask: Ask, now: int) -> Decision:
     Raises:
         Unavailable: `rebuilding`: a hard limit cannot be held while history is missing.
     """
+    account = tenant.account(ask.customer)
+    if account is not None and account.customer not in tenant.live.gate.purses:
+        plain: PlainCheck | None = account.plain_checks.get(ask.feature)
+        if plain is not None and now < plain.until and not account.rebuilding:
+            # Nearly every check: a customer with nothing but its plan, asked about before.
+            reading = plain_reading(plain.allowance, plain.limit, now)
+            return gate.decide(ask.feature, (reading,), ask.amount_pico)
     weighed = weigh(tenant, ask, now)
-    return weighed.decision if isinstance(weighed, Weighed) else weighed
+    if not isinstance(weighed, Weighed):
+        return weighed
+    allowance = weighed.allowance
+    if is_plain(tenant, weighed.account, allowance):
+        until = tenant.standing(weighed.account, now).until
+        weighed.account.plain_checks[ask.feature] = PlainCheck(
+            allowance, allowance.entitlement.main, until
+        )
+    return weighed.decision
+
+
+class PlainCheck(msgspec.Struct, frozen=True):
+    """A feature that one limit of the billing period bounds and nothing else, before `until`."""
+
+    allowance: Allowance
+    limit: Limit | None
+    until: int
 
 
 def weigh(tenant: Tenant, ask: Ask, now: int, event: Event | None = None) -> Weighed | Decision:
