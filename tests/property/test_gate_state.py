@@ -244,3 +244,17 @@ def test_what_is_reserved_is_what_open_holds_hold(sequence: list[Step]) -> None:
         found = {key: pico for key, pico in expected[customer].items() if pico}
         assert purse.reserved == found
         assert purse.wallet(CREDIT).reserved_pico == held_of[customer]
+
+
+def test_a_thousand_debits_before_an_expiry_are_one_appointment() -> None:
+    state = GateState()
+    grant = Grant(id="g", credit=CREDIT, amount_pico=10_000, effective_at=0, expires_at=10**9)
+    state.apply(Issue("a", grant=grant), 0, 1)
+    for seq in range(2, 1002):
+        burn = Burn("a", feature="f", seq=seq, units_pico=1, credit=CREDIT, cost_pico=1, pools=())
+        state.apply(burn, seq, seq)
+    assert len(state._due) == 1
+    assert state.due(10**9 - 1) == []
+    assert state.due(10**9) == ["a"] == state.due(10**9)
+    state.apply(Advance("a"), 10**9, 1002)
+    assert state.due(10**9) == []

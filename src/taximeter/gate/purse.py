@@ -112,6 +112,7 @@ class Purse:
         gauges: Usage of limits beside the billing period's own counters, by the limit and what it
             is kept for; see `live.gating`. `dormant` has those a snapshot brought, as bytes, until
             they are wanted.
+        scheduled_at: When somebody will look whether time has something to do; None: nobody will.
         reserved: (feature or credit, level, value) -> units or cost held by open holds.
     """
 
@@ -127,6 +128,7 @@ class Purse:
         "plan_drawn",
         "plan_grants",
         "reserved",
+        "scheduled_at",
         "seats",
         "throttled",
         "top_ups",
@@ -150,6 +152,7 @@ class Purse:
         self.gauges: dict[Key, Any] = {}
         self.dormant: dict[Key, Any] = {}
         self.reserved: dict[Key, int] = {}
+        self.scheduled_at: int | None = None
         self._expiries: list[tuple[int, str]] = []
 
     def wallet(self, credit: str) -> Wallet:

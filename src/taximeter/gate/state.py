@@ -114,16 +114,17 @@ class GateState:
         """Customers for whom time has something to do, in no particular order."""
         found: set[str] = set()
         while self._due and self._due[0][0] <= now:
-            customer = heappop(self._due)[1]
-            due_at = self.purses[customer].looked_at
-            if due_at is None:
-                continue
-            if due_at <= now:
+            at, customer = heappop(self._due)
+            purse = self.purses[customer]
+            if purse.scheduled_at != at:
+                continue  # an earlier look has taken its place
+            purse.scheduled_at = None
+            if self.is_due(customer, now):
                 found.add(customer)
             else:
-                heappush(self._due, (due_at, customer))
+                self._schedule(purse)
         for customer in found:
-            heappush(self._due, (now, customer))  # until it was advanced
+            self._look_at(self.purses[customer], now)  # again, until it was advanced
         return sorted(found)
 
     def is_due(self, customer: str, now: int) -> bool:
@@ -222,8 +223,13 @@ class GateState:
 
     def _schedule(self, purse: Purse) -> None:
         due_at = purse.looked_at
-        if due_at is not None:
-            heappush(self._due, (due_at, purse.customer))
+        # One entry a purse, not one for each of its thousand debits before a far expiry.
+        if due_at is not None and (purse.scheduled_at is None or due_at < purse.scheduled_at):
+            self._look_at(purse, due_at)
+
+    def _look_at(self, purse: Purse, at: int) -> None:
+        purse.scheduled_at = at
+        heappush(self._due, (at, purse.customer))
 
     # --- spending ---
 
