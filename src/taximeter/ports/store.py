@@ -1,0 +1,128 @@
+"""The event store: every accepted event, to be counted again at any position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from taximeter.events.envelope import Event
+from taximeter.meters.definition import Meter
+from taximeter.periods import Period
+
+
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
+    """One accepted event with its place in the log and its resolved instants (microseconds)."""
+
+    seq: int
+    time: int
+    received_at: int
+    event: Event
+
+
+class UsageQuery(msgspec.Struct, frozen=True):
+    """
+    Usage of one meter over given windows.
+
+    Attributes:
+        subjects: Only these; None for all.
+        windows: Half-open, ascending by start and by end. They may overlap: an event is in each
+            that holds its time.
+        group_by: Names of the meter's dimensions, in the order of the answer's group values.
+        filter: A further filter expression, or None.
+        upto: Log position; later events are not seen.
+    """
+
+    namespace: str
+    meter: Meter
+    windows: tuple[Period, ...]
+    upto: int
+    subjects: tuple[str, ...] | None = None
+    group_by: tuple[str, ...] = ()
+    filter: str | None = None
+
+
+class UsageRow(msgspec.Struct, frozen=True):
+    """
+    Usage in one window and group; those without usage and events are absent.
+
+    `events` is how many counted with a time in the window. What weighs time can have usage without.
+    """
+
+    window: int
+    group: tuple[str | None, ...]
+    value_pico: int
+    events: int
+
+
+class LineScope(msgspec.Struct, frozen=True):
+    """The exact events behind one invoice line. `group` fixes a value for each of `group_by`."""
+
+    namespace: str
+    meter: Meter
+    subjects: tuple[str, ...]
+    period: Period
+    upto: int
+    filter: str | None = None
+    group_by: tuple[str, ...] = ()
+
+
+class Recount(msgspec.Struct, frozen=True):
+    """One group of a recounted scope. `digest` is "sha256:" + hex of the Merkle root (RFC 6962)
+    over the canonical bytes of its events in seq order: those of the period, also where the
+    quantity depends on what was before."""
+
+    group: tuple[str | None, ...]
+    value_pico: int
+    events: int
+    digest: str
+
+
+class EventsQuery(msgspec.Struct, frozen=True):
+    """Stored events, newest seq first. `before` is exclusive and serves as the cursor."""
+
+    namespace: str
+    upto: int
+    subjects: tuple[str, ...] | None = None
+    type: str | None = None
+    start: int | None = None
+    end: int | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+class EventStore(Protocol):
+    """Every accepted event, columnar. Sees the log up to any durable position asked for."""
+
+    def usage(self, query: UsageQuery) -> list[UsageRow]: ...
+
+    def recount(self, scopes: Sequence[LineScope]) -> list[list[Recount]]:
+        """One list per scope, ordered by group. Without `group_by` always exactly one element."""
+        ...
+
+    def events(self, query: EventsQuery) -> list[StoredEvent]: ...
+
+    def line_events(
+        self, scope: LineScope, group: tuple[str | None, ...], after: int, limit: int
+    ) -> list[StoredEvent]:
+        """Events of one line with seq > after, ascending."""
+        ...
+
+    def find(self, namespace: str, seq: int) -> StoredEvent | None: ...
+
+    def count_by_subject(
+        self, namespace: str, upto: int, subjects: Sequence[str]
+    ) -> dict[str, int]:
+        """How many events each of these subjects has, of any type; those without are absent."""
+        ...
+
+    def scan(
+        self,
+        namespace: str,
+        upto: int,
+        types: Iterable[str],
+        subjects: Iterable[str] | None = None,
+    ) -> Iterator[StoredEvent]:
+        """All events of these types (and subjects), in any order, for a fold."""
+        ...
