@@ -143,6 +143,8 @@ CODES: Final[dict[str, str]] = {
     "grant_ended": "The grant has ended: it was voided, or it expired.",
     # invoices
     "invoice_not_draft": "Only a draft invoice can be finalised or discarded.",
+    "invoice_in_review": "The invoice is in review; approve it first.",
+    "invoice_not_in_review": "Only an invoice in review can be approved.",
     "invoice_not_issued": "Only an issued invoice can be paid.",
     "invoice_final": "The invoice is final; correct it with a later entry instead.",
     "period_open": "The period has not ended yet.",

@@ -15,9 +15,17 @@ from typing import Any
 import msgspec
 
 from taximeter.instants import format_instant, parse_instant
+from taximeter.invoices.applied import LineDiscount
+from taximeter.invoices.document_parts import (
+    dump_adjusts,
+    dump_parts,
+    parse_adjusts,
+    parse_minor,
+    parse_parts,
+    parse_period,
+)
 from taximeter.invoices.invoice import Invoice, Kind, Line, Lineage, Status
-from taximeter.money import exponent, format_exact, format_minor, round_minor
-from taximeter.periods import Period
+from taximeter.money import exponent, format_exact, format_minor
 from taximeter.quantities import E12, format_quantity
 from taximeter.rating import Proration, RatedTier
 
@@ -70,11 +78,9 @@ def parse_invoice(document: bytes) -> Invoice:
         status=Status(content["status"]),
         currency=currency,
         issued_at=None if content["issued_at"] is None else parse_instant(content["issued_at"]),
-        period=_parse_period(content["period"]),
+        period=parse_period(content["period"]),
         lines=tuple(_parse_line(line, currency) for line in content["lines"]),
-        discount_minor=_parse_minor(content["discount"], currency),
-        tax_minor=_parse_minor(content["tax"], currency),
-        credits_applied_minor=_parse_minor(content["credits_applied"], currency),
+        **parse_parts(content),
     )
 
 
@@ -102,6 +108,7 @@ def _dump(invoice: Invoice) -> dict[str, Any]:
         "credits_applied": format_minor(invoice.credits_applied_minor, currency),
         "total": format_minor(invoice.total_minor, currency),
         "amount_due": format_minor(invoice.amount_due_minor, currency),
+        **dump_parts(invoice),
     }
 
 
@@ -134,7 +141,22 @@ def _dump_line(line: Line, currency: str) -> dict[str, Any]:
         document["proration"] = msgspec.to_builtins(line.proration)
     if line.metering_version is not None:
         document["metering_version"] = line.metering_version
-    return document
+    return document | _dump_beside(line, currency)
+
+
+def _dump_beside(line: Line, currency: str) -> dict[str, Any]:
+    """Where a line belongs on an invoice that has more than one subscription's usage lines."""
+    beside: dict[str, Any] = {
+        "subscription": line.subscription,
+        "customer": line.customer,
+        "tax_category": line.tax_category,
+        "discounts": [
+            {"id": one.id, "amount": format_minor(one.amount_minor, currency)}
+            for one in line.discounts
+        ],
+        "adjusts": None if line.adjusts is None else dump_adjusts(line.adjusts, currency),
+    }
+    return {name: value for name, value in beside.items() if value}
 
 
 def _dump_tier(tier: RatedTier, digits: int) -> dict[str, str]:
@@ -159,9 +181,9 @@ def _parse_line(content: dict[str, Any], currency: str) -> Line:
         description=content["description"],
         price=content["price"],
         meter=content["meter"],
-        period=_parse_period(content["period"]),
+        period=parse_period(content["period"]),
         quantity_pico=_parse_pico(content["quantity"]),
-        amount_minor=_parse_minor(content["amount"], currency),
+        amount_minor=parse_minor(content["amount"], currency),
         group=content["group"],
         metered_pico=None if metered is None else _parse_pico(metered),
         free_pico=_parse_pico(content.get("free", "0")),
@@ -171,6 +193,16 @@ def _parse_line(content: dict[str, Any], currency: str) -> Line:
         proration=None if proration is None else msgspec.convert(proration, Proration),
         lineage=None if lineage is None else msgspec.convert(lineage, Lineage),
         metering_version=content.get("metering_version"),
+        subscription=content.get("subscription"),
+        customer=content.get("customer"),
+        tax_category=content.get("tax_category", ""),
+        discounts=tuple(
+            LineDiscount(one["id"], parse_minor(one["amount"], currency))
+            for one in content.get("discounts", ())
+        ),
+        adjusts=None
+        if content.get("adjusts") is None
+        else parse_adjusts(content["adjusts"], currency),
     )
 
 
@@ -183,15 +215,6 @@ def _parse_tier(content: dict[str, str]) -> RatedTier:
     )
 
 
-def _parse_period(content: dict[str, str]) -> Period:
-    return Period(parse_instant(content["start"]), parse_instant(content["end"]))
-
-
 def _parse_pico(text: str) -> int:
     """Unlike a quantity that arrives, the sum of many has no limit of digits."""
     return int(Fraction(text) * E12)
-
-
-def _parse_minor(text: str, currency: str) -> int:
-    """Exact: the text was written with the currency's digits, so nothing is rounded here."""
-    return round_minor(Fraction(text), currency)

@@ -1,7 +1,7 @@
 """
 The invoice: rounded lines, and totals that are sums of them (K5, K10).
 
-    subtotal = sum of lines      total = subtotal - discount + tax
+    subtotal = sum of lines      total = subtotal - discounts + taxes that are not in the prices
     amount due = total - credits applied
 """
 
@@ -12,6 +12,8 @@ from fractions import Fraction
 
 import msgspec
 
+from taximeter.invoices.applied import AppliedCredit, AppliedDiscount, AppliedTax, LineDiscount
+from taximeter.invoices.parties import Party
 from taximeter.periods import Period
 from taximeter.rating import Proration, RatedTier
 
@@ -20,8 +22,10 @@ class Status(StrEnum):
     """Where an invoice stands; `states` says what may follow what."""
 
     DRAFT = "draft"
+    IN_REVIEW = "in_review"
     ISSUED = "issued"
     PAID = "paid"
+    UNCOLLECTIBLE = "uncollectible"
     VOID = "void"
 
 
@@ -30,6 +34,11 @@ class Kind(StrEnum):
 
     FLAT = "flat"
     USAGE = "usage"
+    SEAT = "seat"
+    MINIMUM = "minimum"
+    MAXIMUM = "maximum"
+    COMMITMENT = "commitment"
+    ADJUSTMENT = "adjustment"
 
 
 class Lineage(msgspec.Struct, frozen=True):
@@ -46,6 +55,24 @@ class Lineage(msgspec.Struct, frozen=True):
     events: int
     position: str
     digest: str | None
+
+
+class Adjusts(msgspec.Struct, frozen=True):
+    """
+    What an adjustment line corrects (K15): its amount is `rerated_minor` - `billed_minor`.
+
+    Attributes:
+        invoice, number: The issued invoice that billed the period first.
+        period: The old period.
+        billed_minor: Everything billed for that period and price before this line.
+        rerated_minor: What it comes to by now.
+    """
+
+    invoice: str
+    number: str
+    period: Period
+    billed_minor: int
+    rerated_minor: int
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +95,11 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         proration: Days a flat fee was due for, if not all of its period.
         lineage: None for a flat fee.
         metering_version: Of the catalogue whose meter counted, where it is not the invoice's.
+        subscription: None for the invoice's own.
+        customer: Whose usage it is, where that is a child of who pays; else None.
+        tax_category: As its price says; "" for the standard one.
+        discounts: What each discount takes off this line.
+        adjusts: Of an adjustment only.
     """
 
     id: str
@@ -87,17 +119,46 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     proration: Proration | None = None
     lineage: Lineage | None = None
     metering_version: int | None = None
+    subscription: str | None = None
+    customer: str | None = None
+    tax_category: str = ""
+    discounts: tuple[LineDiscount, ...] = ()
+    adjusts: Adjusts | None = None
+
+    @property
+    def net_minor(self) -> int:
+        """Behind its discounts."""
+        return self.amount_minor - sum(one.amount_minor for one in self.discounts)
+
+
+class Cover(msgspec.Struct, frozen=True):
+    """
+    One period of one subscription that an invoice bills.
+
+    Attributes:
+        subjects: Whose events were billed; the customer may claim others later.
+        metering_version: Of the catalogue whose meters counted; a line's price cites its own.
+    """
+
+    subscription: str
+    customer: str
+    period: Period
+    subjects: tuple[str, ...]
+    metering_version: int
 
 
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What a customer owes for one period of one subscription.
+    What a customer owes, for one period of one subscription unless `covers` has more.
 
     Attributes:
         subjects: Whose events were billed; the customer may claim others later.
         metering_version: Of the catalogue whose meters counted; a line's price cites its own.
         number: From the gapless series of its namespace; None until issued.
         issued_at: Microseconds since the epoch; None until issued.
+        due_at: When it is to be paid; None without terms, and until issued.
+        covers: All it bills, if that is not just the period of the subscription named.
+        issuer, billed_to: Who bills whom, as known when it was made; None if nothing was.
     """
 
     id: str
@@ -111,18 +172,44 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     status: Status = Status.DRAFT
     number: str | None = None
     issued_at: int | None = None
-    discount_minor: int = 0
-    tax_minor: int = 0
-    credits_applied_minor: int = 0
+    due_at: int | None = None
+    discounts: tuple[AppliedDiscount, ...] = ()
+    taxes: tuple[AppliedTax, ...] = ()
+    credits: tuple[AppliedCredit, ...] = ()
+    covers: tuple[Cover, ...] = ()
+    issuer: Party | None = None
+    billed_to: Party | None = None
 
     @property
     def subtotal_minor(self) -> int:
         return sum(line.amount_minor for line in self.lines)
 
     @property
+    def discount_minor(self) -> int:
+        return sum(one.amount_minor for one in self.discounts)
+
+    @property
+    def tax_minor(self) -> int:
+        """All taxes, also those that are in the prices."""
+        return sum(tax.amount_minor for tax in self.taxes)
+
+    @property
     def total_minor(self) -> int:
-        return self.subtotal_minor - self.discount_minor + self.tax_minor
+        added = sum(tax.amount_minor for tax in self.taxes if not tax.inclusive)
+        return self.subtotal_minor - self.discount_minor + added
+
+    @property
+    def credits_applied_minor(self) -> int:
+        return sum(one.amount_minor for one in self.credits)
 
     @property
     def amount_due_minor(self) -> int:
         return self.total_minor - self.credits_applied_minor
+
+    @property
+    def covered(self) -> tuple[Cover, ...]:
+        """Every period it bills; at least one."""
+        own = Cover(
+            self.subscription, self.customer, self.period, self.subjects, self.metering_version
+        )
+        return self.covers or (own,)

@@ -1,9 +1,12 @@
 """
 The life of an invoice.
 
-    draft -> issued -> paid
-      |        |
-      +--------+-----> void
+    draft          -> in_review, issued, void
+    in_review      -> draft (approved), void
+    issued         -> paid, uncollectible, void
+    paid           -> issued (its payment was taken back)
+    uncollectible  -> paid (recovered), issued (its write-off was taken back)
+    void
 
 From `issued` on nothing but the status changes: amounts are corrected by later entries (K15).
 """
@@ -18,35 +21,70 @@ from taximeter.errors import Refused
 from taximeter.invoices.invoice import Invoice, Status
 
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
-    Status.DRAFT: frozenset({Status.ISSUED, Status.VOID}),
-    Status.ISSUED: frozenset({Status.PAID, Status.VOID}),
-    Status.PAID: frozenset(),
+    Status.DRAFT: frozenset({Status.IN_REVIEW, Status.ISSUED, Status.VOID}),
+    Status.IN_REVIEW: frozenset({Status.DRAFT, Status.VOID}),
+    Status.ISSUED: frozenset({Status.PAID, Status.UNCOLLECTIBLE, Status.VOID}),
+    Status.PAID: frozenset({Status.ISSUED}),
+    Status.UNCOLLECTIBLE: frozenset({Status.PAID, Status.ISSUED}),
     Status.VOID: frozenset(),
 }
 
+UNISSUED: Final = frozenset({Status.DRAFT, Status.IN_REVIEW})
+"""Not final yet: without a number, and without effect on any account."""
 
-def issue(invoice: Invoice, number: str, at: int) -> Invoice:
+
+def issue(invoice: Invoice, number: str, at: int, due_at: int | None = None) -> Invoice:
     """
     Make a draft final, under the next number of its series.
 
     Args:
         at: Microseconds since the epoch.
+        due_at: When it is to be paid; None without terms.
 
     Raises:
-        Refused: `invoice_not_draft`.
+        Refused: `invoice_not_draft`, `invoice_in_review`.
     """
-    if invoice.status is not Status.DRAFT:
+    check_issuable(invoice.id, invoice.status)
+    return replace(invoice, status=Status.ISSUED, number=number, issued_at=at, due_at=due_at)
+
+
+def check_issuable(invoice_id: str, status: Status) -> None:
+    """
+    Raises:
+        Refused: `invoice_not_draft`, `invoice_in_review`.
+    """
+    if status is Status.IN_REVIEW:
+        raise Refused(
+            "invoice_in_review",
+            f"invoice {invoice_id} is in review; approve it first",
+            status=status.value,
+        )
+    if status is not Status.DRAFT:
         raise Refused(
             "invoice_not_draft",
-            f"invoice {invoice.id} is {invoice.status}; only a draft can be finalised",
-            status=invoice.status.value,
+            f"invoice {invoice_id} is {status}; only a draft can be finalised",
+            status=status.value,
         )
-    return replace(invoice, status=Status.ISSUED, number=number, issued_at=at)
+
+
+def check_held(invoice_id: str, status: Status) -> None:
+    """
+    Whether an invoice waits for a person's approval.
+
+    Raises:
+        Refused: `invoice_not_in_review`.
+    """
+    if status is not Status.IN_REVIEW:
+        raise Refused(
+            "invoice_not_in_review",
+            f"invoice {invoice_id} is {status}; only one in review can be approved",
+            status=status.value,
+        )
 
 
 def pay(invoice: Invoice) -> Invoice:
     """
-    Mark an issued invoice as paid.
+    Mark an issued invoice, or one given up, as paid.
 
     Raises:
         Refused: `invoice_not_issued`.
