@@ -13,22 +13,24 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "taximeter"
 
 # Room -> rooms it may import. A room may always import itself.
-VALUES = {"errors", "instants", "periods", "quantities", "money"}
+VALUES = {"errors", "instants", "periods", "quantities", "money", "parties"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "instants": {"errors"},
     "quantities": {"errors"},
     "periods": {"errors", "instants"},
     "money": {"errors", "quantities"},
+    "parties": {"errors"},
+    "taxes": VALUES,
     "events": VALUES,
     "ledger": VALUES,
     "credits": VALUES | {"ledger"},
     "meters": VALUES | {"events"},
     "catalog": VALUES | {"meters"},
-    "customers": VALUES | {"catalog"},
+    "customers": VALUES | {"catalog", "taxes"},
     "entitlements": VALUES | {"ledger", "credits", "catalog"},
     "rating": VALUES | {"meters", "catalog"},
-    "invoices": VALUES | {"catalog", "rating"},
+    "invoices": VALUES | {"catalog", "rating", "taxes"},
     "notices": VALUES | {"catalog"},
     "gate": VALUES | {"ledger", "credits", "catalog"},
     "rules": VALUES | {"events", "meters", "catalog", "gate"},

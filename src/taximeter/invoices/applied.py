@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import msgspec
+
+from taximeter.taxes.applied import AppliedTax
+
+__all__ = ["AppliedCredit", "AppliedDiscount", "AppliedTax", "LineDiscount"]
 
 
 class LineDiscount(msgspec.Struct, frozen=True):
@@ -20,30 +22,6 @@ class AppliedDiscount(msgspec.Struct, frozen=True):
     id: str
     name: str
     amount_minor: int
-
-
-class AppliedTax(msgspec.Struct, frozen=True):
-    """
-    One rate on all its lines, rounded once (K6).
-
-    Attributes:
-        name: As the law calls it, such as "VAT".
-        jurisdiction: Country, or country and region, such as "DE" or "US-CA".
-        category: Of the lines, as their prices say; "" for the standard one.
-        rate: 19/100 for 19 %.
-        taxable_minor: What the rate was put on: discounted nets; of an inclusive tax without it.
-        inclusive: The amount is a part of the lines, and not added to them.
-        note: Why nothing is due: "exempt" or "reverse_charge"; None where the rate says it all.
-    """
-
-    name: str
-    jurisdiction: str
-    category: str
-    rate: Fraction
-    taxable_minor: int
-    amount_minor: int
-    inclusive: bool = False
-    note: str | None = None
 
 
 class AppliedCredit(msgspec.Struct, frozen=True):

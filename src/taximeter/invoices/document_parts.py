@@ -14,8 +14,8 @@ import msgspec
 from taximeter.instants import format_instant, parse_instant
 from taximeter.invoices.applied import AppliedCredit, AppliedDiscount, AppliedTax
 from taximeter.invoices.invoice import Adjusts, Cover, Invoice
-from taximeter.invoices.parties import Party
 from taximeter.money import format_exact, format_minor, round_minor
+from taximeter.parties import Party
 from taximeter.periods import Period
 
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 import msgspec
 
 from taximeter.invoices.applied import AppliedCredit, AppliedDiscount, AppliedTax, LineDiscount
-from taximeter.invoices.parties import Party
+from taximeter.parties import Party
 from taximeter.periods import Period
 from taximeter.rating import Proration, RatedTier
 
