@@ -22,6 +22,7 @@ from taximeter.periods import Anchor, Cadence
 from taximeter.ports import (
     ApiKey,
     AuditEntry,
+    BilledPeriod,
     Books,
     CatalogVersion,
     DeadLetter,
@@ -84,6 +85,11 @@ def invoice(id: str = "inv_1", **changes: Any) -> StoredInvoice:
         "document": b'{"total":"1.00"}',
     }  # fmt: skip
     return StoredInvoice(**(values | changes))
+
+
+def add(books: Books, draft: StoredInvoice, why: AuditEntry | None = None) -> bool:
+    period = BilledPeriod(draft.subscription, draft.period_start, draft.period_end)
+    return books.add_invoice(draft, [period], why or audit())
 
 
 def with_subscription(books: Books) -> None:
@@ -259,74 +265,115 @@ def test_dead_letters_are_paged_by_id_and_replayed_ones_can_be_left_out(books: B
 
 def test_a_period_of_a_subscription_has_one_live_invoice(books: Books):
     with_subscription(books)
-    assert books.add_invoice(invoice("inv_1"), audit())
-    assert not books.add_invoice(invoice("inv_2", period_end=AT + 5), audit("second"))
+    assert add(books, invoice("inv_1"))
+    assert not add(books, invoice("inv_2", period_end=AT + 5), audit("second"))
     assert listed(books) == ["inv_1"]
     assert "second" not in [e.action for e in books.audit(NS, after=0, limit=10)]
 
 
 def test_a_void_invoice_makes_room_for_another_of_its_period(books: Books):
     with_subscription(books)
-    books.add_invoice(invoice("inv_1"), audit())
+    add(books, invoice("inv_1"))
     assert books.replace_invoice(invoice("inv_1", status="void"), "draft", audit())
-    assert books.add_invoice(invoice("inv_2"), audit())
+    assert add(books, invoice("inv_2"))
 
 
 def test_billed_periods_are_those_of_live_invoices(books: Books):
     with_subscription(books)
     for n in range(3):
-        books.add_invoice(invoice(f"inv_{n}", period_start=AT + n), audit())
+        add(books, invoice(f"inv_{n}", period_start=AT + n))
     void = invoice("inv_1", period_start=AT + 1, status="void")
     books.replace_invoice(void, "draft", audit())
-    assert books.billed_periods(NS) == {("sub_1", AT), ("sub_1", AT + 2)}
-    assert books.billed_periods("other") == set()
+    assert books.billed_periods(NS) == {
+        ("sub_1", AT, "period"): "inv_0",
+        ("sub_1", AT + 2, "period"): "inv_2",
+    }
+    assert books.billed_periods("other") == {}
+
+
+def test_an_invoice_bills_all_its_periods_or_none(books: Books):
+    with_subscription(books)
+    first, second = BilledPeriod("sub_1", AT, AT + 10), BilledPeriod("sub_1", AT + 10, AT + 20)
+    ahead = BilledPeriod("sub_1", AT + 10, AT + 20, "advance")
+    assert books.add_invoice(invoice("inv_1"), [first, ahead], audit())
+    assert books.add_invoice(invoice("inv_2"), [second], audit())
+    assert not books.add_invoice(invoice("inv_3"), [BilledPeriod("sub_1", 0, 1), ahead], audit())
+    assert books.billed_periods(NS) == {
+        ("sub_1", AT, "period"): "inv_1",
+        ("sub_1", AT + 10, "advance"): "inv_1",
+        ("sub_1", AT + 10, "period"): "inv_2",
+    }
+    assert [i.id for i in books.invoices_of_period(NS, "sub_1", AT + 10)] == ["inv_1", "inv_2"]
+    books.replace_invoice(invoice("inv_1", status="void"), "draft", audit())
+    assert [i.id for i in books.invoices_of_period(NS, "sub_1", AT + 10)] == ["inv_2"]
+
+
+def test_an_invoice_in_review_is_not_issued(books: Books):
+    with_subscription(books)
+    add(books, invoice())
+    held = invoice(status="in_review", review='{"reasons":["unusual"]}')
+    assert books.replace_invoice(held, "draft", audit())
+    with pytest.raises(Refused) as caught:
+        books.issue_invoice(NS, "inv_1", "INV-", numbered(invoice()), audit())
+    assert caught.value.code == "invoice_in_review"
+    assert books.invoice(NS, "inv_1") == held
+
+
+def test_each_series_counts_for_itself(books: Books):
+    with_subscription(books)
+    numbers = []
+    for n, series in enumerate(["INV-", "DE-", "INV-"]):
+        draft = invoice(f"inv_{n}", period_start=AT + n)
+        add(books, draft)
+        numbers.append(books.issue_invoice(NS, draft.id, series, numbered(draft), audit()).number)
+    assert numbers == ["INV-000001", "DE-000001", "INV-000002"]
 
 
 def test_an_invoice_needs_its_subscription(books: Books):
     with pytest.raises(NotFound):
-        books.add_invoice(invoice(), audit())
+        add(books, invoice())
 
 
 def test_invoices_are_numbered_without_a_gap_per_namespace(books: Books):
     with_subscription(books)
     for n in range(1, 4):
         draft = invoice(f"inv_{n}", period_start=AT + n)
-        books.add_invoice(draft, audit())
-        issued = books.issue_invoice(NS, draft.id, "draft", numbered(draft), audit("issue"))
+        add(books, draft)
+        issued = books.issue_invoice(NS, draft.id, "INV-", numbered(draft), audit("issue"))
         assert issued == books.invoice(NS, draft.id)
         assert issued.number == f"INV-{n:06}"
 
 
 def test_a_number_is_given_back_when_building_the_document_fails(books: Books):
     with_subscription(books)
-    books.add_invoice(invoice(), audit())
+    add(books, invoice())
 
     def fails(number: str) -> StoredInvoice:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        books.issue_invoice(NS, "inv_1", "draft", fails, audit("issue"))
+        books.issue_invoice(NS, "inv_1", "INV-", fails, audit("issue"))
     assert books.invoice(NS, "inv_1") == invoice()
     assert "issue" not in [e.action for e in books.audit(NS, after=0, limit=10)]
     assert (
-        books.issue_invoice(NS, "inv_1", "draft", numbered(invoice()), audit()).number
+        books.issue_invoice(NS, "inv_1", "INV-", numbered(invoice()), audit()).number
         == "INV-000001"
     )
 
 
 def test_an_invoice_is_issued_once(books: Books):
     with_subscription(books)
-    books.add_invoice(invoice(), audit())
-    books.issue_invoice(NS, "inv_1", "draft", numbered(invoice()), audit())
+    add(books, invoice())
+    books.issue_invoice(NS, "inv_1", "INV-", numbered(invoice()), audit())
     with pytest.raises(Refused) as caught:
-        books.issue_invoice(NS, "inv_1", "draft", numbered(invoice()), audit())
+        books.issue_invoice(NS, "inv_1", "INV-", numbered(invoice()), audit())
     assert caught.value.code == "invoice_not_draft"
 
 
 def test_an_issued_document_never_changes_but_its_status_moves_on(books: Books):
     with_subscription(books)
-    books.add_invoice(invoice(), audit())
-    issued = books.issue_invoice(NS, "inv_1", "draft", numbered(invoice()), audit())
+    add(books, invoice())
+    issued = books.issue_invoice(NS, "inv_1", "INV-", numbered(invoice()), audit())
     forged = msgspec.structs.replace(issued, document=b"{}")
     with pytest.raises(Refused) as caught:
         books.replace_invoice(forged, "issued", audit())
@@ -339,7 +386,7 @@ def test_an_issued_document_never_changes_but_its_status_moves_on(books: Books):
 
 def test_a_draft_can_be_replaced_by_a_newer_draft(books: Books):
     with_subscription(books)
-    books.add_invoice(invoice(), audit())
+    add(books, invoice())
     newer = invoice(document=b'{"total":"2.00"}')
     assert books.replace_invoice(newer, "draft", audit())
     assert books.invoice(NS, "inv_1") == newer
@@ -349,7 +396,7 @@ def test_unknown_invoices_are_none_or_not_found(books: Books):
     assert books.invoice(NS, "inv_9") is None
     for unknown in (NS, "other"):
         with pytest.raises(NotFound):
-            books.issue_invoice(unknown, "inv_9", "draft", numbered(invoice()), audit())
+            books.issue_invoice(unknown, "inv_9", "INV-", numbered(invoice()), audit())
         with pytest.raises(NotFound):
             books.replace_invoice(invoice("inv_9", namespace=unknown), "draft", audit())
 
@@ -359,10 +406,10 @@ def test_invoices_are_listed_newest_first_filtered_and_paged(books: Books):
     books.put_customer(NS, Customer("beta"), audit())
     books.put_subscription(NS, subscription("sub_b", "beta"), audit())
     for n in range(5):
-        books.add_invoice(invoice(f"inv_{n}", period_start=AT + n), audit())
-    books.add_invoice(invoice("inv_b", customer="beta", subscription="sub_b"), audit())
+        add(books, invoice(f"inv_{n}", period_start=AT + n))
+    add(books, invoice("inv_b", customer="beta", subscription="sub_b"))
     draft = invoice("inv_3", period_start=AT + 3)
-    books.issue_invoice(NS, "inv_3", "draft", numbered(draft), audit())
+    books.issue_invoice(NS, "inv_3", "INV-", numbered(draft), audit())
     assert listed(books) == ["inv_b", "inv_4", "inv_3", "inv_2", "inv_1", "inv_0"]
     assert listed(books, limit=2, after="inv_4") == ["inv_3", "inv_2"]
     assert listed(books, customer="beta") == ["inv_b"]
@@ -415,7 +462,7 @@ def test_hostile_names_are_values_like_any_other(books: Books):
     books.add_catalog_version(catalog(namespace=HOSTILE))
     books.put_subscription(HOSTILE, subscription(HOSTILE, HOSTILE), audit())
     stored = invoice(HOSTILE, namespace=HOSTILE, customer=HOSTILE, subscription=HOSTILE)
-    books.add_invoice(stored, audit())
+    add(books, stored)
     books.put_setting(HOSTILE, HOSTILE, HOSTILE)
     books.add_audit(AuditEntry(0, HOSTILE, AT, HOSTILE, HOSTILE, HOSTILE, {HOSTILE: HOSTILE}))
     assert books.invoice(HOSTILE, HOSTILE) == stored
@@ -440,7 +487,7 @@ def build(number):
     time.sleep(60)
 
 SqliteBooks(Path(sys.argv[1])).issue_invoice(
-    "default", "inv_1", "draft", build, AuditEntry(0, "default", 0, "a", "issue", "t", {})
+    "default", "inv_1", "INV-", build, AuditEntry(0, "default", 0, "a", "issue", "t", {})
 )
 """
 
@@ -450,7 +497,7 @@ def test_a_kill_in_the_middle_of_issuing_leaves_a_draft_and_no_gap(
 ):
     books = open_books()
     with_subscription(books)
-    books.add_invoice(invoice(), audit())
+    add(books, invoice())
     books.close()
     child = subprocess.Popen(
         [sys.executable, "-c", CRASH, str(tmp_path / "books.db")], stdout=subprocess.PIPE, text=True
@@ -465,7 +512,7 @@ def test_a_kill_in_the_middle_of_issuing_leaves_a_draft_and_no_gap(
     assert books.invoice(NS, "inv_1") == invoice()
     assert "issue" not in [e.action for e in books.audit(NS, after=0, limit=10)]
     assert (
-        books.issue_invoice(NS, "inv_1", "draft", numbered(invoice()), audit()).number
+        books.issue_invoice(NS, "inv_1", "INV-", numbered(invoice()), audit()).number
         == "INV-000001"
     )
     assert books.integrity_findings() == []
@@ -481,7 +528,7 @@ def test_two_openers_see_each_others_committed_changes(open_books: Opener):
 def test_a_second_opener_waits_a_bounded_time_and_then_says_who_is_in_the_way(open_books: Opener):
     one, two = open_books(), open_books()
     with_subscription(one)
-    one.add_invoice(invoice(), audit())
+    add(one, invoice())
 
     def build(number: str) -> StoredInvoice:
         with pytest.raises(Unavailable) as caught:
@@ -489,7 +536,7 @@ def test_a_second_opener_waits_a_bounded_time_and_then_says_who_is_in_the_way(op
         assert caught.value.code == "log_locked"
         return numbered(invoice())(number)
 
-    one.issue_invoice(NS, "inv_1", "draft", build, audit())
+    one.issue_invoice(NS, "inv_1", "INV-", build, audit())
     two.put_setting(NS, "a", "1")
 
 
@@ -503,10 +550,8 @@ def test_two_writers_at_the_same_time_share_one_gapless_series(open_books: Opene
             draft = invoice(
                 f"{name}{n}", period_start=AT + 2 * n + (name == "a"), period_end=AT + 99
             )
-            books.add_invoice(draft, audit())
-            found.append(
-                books.issue_invoice(NS, draft.id, "draft", numbered(draft), audit()).number
-            )
+            add(books, draft)
+            found.append(books.issue_invoice(NS, draft.id, "INV-", numbered(draft), audit()).number)
         books.close()
 
     threads = [threading.Thread(target=issue_some, args=(name,)) for name in "ab"]
@@ -519,7 +564,7 @@ def test_two_writers_at_the_same_time_share_one_gapless_series(open_books: Opene
 
 def test_use_from_two_threads_at_once_is_noticed_and_changes_nothing(books: Books):
     with_subscription(books)
-    books.add_invoice(invoice(), audit())
+    add(books, invoice())
     seen: list[BaseException] = []
 
     def intrude() -> None:
@@ -534,7 +579,7 @@ def test_use_from_two_threads_at_once_is_noticed_and_changes_nothing(books: Book
         thread.join()
         return numbered(invoice())(number)
 
-    books.issue_invoice(NS, "inv_1", "draft", build, audit())
+    books.issue_invoice(NS, "inv_1", "INV-", build, audit())
     assert len(seen) == 1
     assert books.setting(NS, "a") is None
 
@@ -546,8 +591,8 @@ def test_use_from_two_threads_at_once_is_noticed_and_changes_nothing(books: Book
 def behind(books: SqliteBooks, tmp_path: Path) -> Iterator[sqlite3.Connection]:
     """Someone with a SQLite shell, past all of our code."""
     with_subscription(books)
-    books.add_invoice(invoice(), audit())
-    books.issue_invoice(NS, "inv_1", "draft", numbered(invoice()), audit())
+    add(books, invoice())
+    books.issue_invoice(NS, "inv_1", "INV-", numbered(invoice()), audit())
     books.add_key(key())
     shell = sqlite3.connect(tmp_path / "books.db", isolation_level=None)
     yield shell
@@ -566,9 +611,9 @@ def behind(books: SqliteBooks, tmp_path: Path) -> Iterator[sqlite3.Connection]:
         "UPDATE invoices SET document = X'7B7D'",
         "UPDATE invoices SET customer = 'other'",
         "UPDATE invoices SET period_end = period_end + 1",
-        "UPDATE invoices SET status = 'draft', number = NULL, series = NULL",
+        "UPDATE invoices SET status = 'draft', number = NULL, series = NULL, series_number = NULL",
         "UPDATE invoices SET status = 'lost'",
-        "UPDATE namespaces SET last_invoice_number = 0",
+        "UPDATE number_series SET last = 0",
         "UPDATE keys SET scopes = '[\"admin\"]'",
     ],
 )

@@ -14,7 +14,7 @@ from taximeter.ports.books import (
     SubscriptionRevision,
 )
 from taximeter.ports.clock import Clock
-from taximeter.ports.invoices import InvoiceBooks, StoredInvoice
+from taximeter.ports.invoices import BilledPeriod, InvoiceBooks, StoredInvoice
 from taximeter.ports.ledger import AccountSum, LedgerBook, LedgerRow
 from taximeter.ports.log import EventLog, LoggedEntry
 from taximeter.ports.notices import Disabling, NoticeBooks, Outcome, StoredAlert, StoredMark
@@ -34,6 +34,7 @@ __all__ = [
     "AccountSum",
     "ApiKey",
     "AuditEntry",
+    "BilledPeriod",
     "Books",
     "CatalogVersion",
     "Clock",

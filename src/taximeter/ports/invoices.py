@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -11,7 +11,12 @@ from taximeter.ports.audit import AuditEntry
 
 
 class StoredInvoice(msgspec.Struct, frozen=True):
-    """An invoice as its canonical JSON and the columns it is found by."""
+    """
+    An invoice as its canonical JSON and the columns it is found by.
+
+    Attributes:
+        review: What a person is to look at, and what came of it, as JSON; None without.
+    """
 
     id: str
     namespace: str
@@ -23,37 +28,57 @@ class StoredInvoice(msgspec.Struct, frozen=True):
     period_end: int
     created_at: int
     document: bytes
+    review: str | None = None
+
+
+class BilledPeriod(msgspec.Struct, frozen=True):
+    """
+    What an invoice bills: a period of a subscription, known by its start: an end that moved does
+    not make it another one. `part` is "period", or what is billed of it before its end.
+    """
+
+    subscription: str
+    start: int
+    end: int
+    part: str = "period"
 
 
 class InvoiceBooks(Protocol):
     """Invoices from draft to end. See `Books`."""
 
-    def add_invoice(self, invoice: StoredInvoice, audit: AuditEntry) -> bool:
-        """False if that subscription and period already has a live (not void) invoice. A period
-        is known by its start: an end that moved does not make it another one."""
+    def add_invoice(
+        self, invoice: StoredInvoice, periods: Sequence[BilledPeriod], audit: AuditEntry
+    ) -> bool:
+        """False if one of the periods is on a live (not void) invoice already."""
         ...
 
     def issue_invoice(
         self,
         namespace: str,
         invoice_id: str,
-        expected: str,
+        series: str,
         build: Callable[[str], StoredInvoice],
         audit: AuditEntry,
     ) -> StoredInvoice:
-        """Give a draft the next number ("INV-000001", ...) of its namespace's gapless series and
-        store what `build(number)` returns, in one transaction: if `build` raises, nothing
-        happened. `expected` is the status it must have, else Refused (`invoice_not_draft`)."""
+        """Give a draft the next number ("INV-000001", ...) of a gapless series and store what
+        `build(number)` returns, in one transaction: if `build` raises, nothing happened. Refused
+        (`invoice_not_draft`, `invoice_in_review`) for another status."""
         ...
 
     def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:
         """Move an invoice to another status; False if its status is not `expected`. The document
         of an issued invoice never changes (Refused, `invoice_final`): the status beside it is
-        the one that counts."""
+        the one that counts. The periods of one that is void may be billed again."""
         ...
 
-    def billed_periods(self, namespace: str) -> set[tuple[str, int]]:
-        """(subscription, start of period) of every invoice that is not void."""
+    def billed_periods(self, namespace: str) -> dict[tuple[str, int, str], str]:
+        """(subscription, start, part) -> invoice, of every invoice that is not void."""
+        ...
+
+    def invoices_of_period(
+        self, namespace: str, subscription: str, start: int
+    ) -> list[StoredInvoice]:
+        """Those that are not void and bill something of a period, oldest first."""
         ...
 
     def invoice(self, namespace: str, invoice_id: str) -> StoredInvoice | None: ...

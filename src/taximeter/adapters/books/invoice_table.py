@@ -1,20 +1,101 @@
-"""One row of the invoices, read and moved inside a caller's transaction."""
+"""Invoices, the periods they bill and their numbers, inside a caller's transaction."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from taximeter.adapters.books import rows
-from taximeter.ports import StoredInvoice
+from taximeter.errors import NotFound, Refused
+from taximeter.invoices.invoice import Status
+from taximeter.invoices.states import UNISSUED, check_issuable
+from taximeter.ports import BilledPeriod, StoredInvoice
 
 
-def has_live(sqlite: sqlite3.Connection, invoice: StoredInvoice) -> bool:
+def add(
+    sqlite: sqlite3.Connection, invoice: StoredInvoice, periods: Sequence[BilledPeriod]
+) -> bool:
+    assert invoice.number is None, "only issuing gives an invoice its number"
+    if any(_is_billed(sqlite, invoice.namespace, period) for period in periods):
+        return False
+    rows.insert(sqlite, "invoices", **msgspec.structs.asdict(invoice))
+    for period in periods:
+        rows.insert(
+            sqlite,
+            "billed_periods",
+            namespace=invoice.namespace,
+            subscription=period.subscription,
+            period_start=period.start,
+            part=period.part,
+            period_end=period.end,
+            invoice=invoice.id,
+        )
+    return True
+
+
+def _is_billed(sqlite: sqlite3.Connection, namespace: str, period: BilledPeriod) -> bool:
     found = sqlite.execute(
-        "SELECT 1 FROM invoices WHERE namespace = ? AND subscription = ? "
-        "AND period_start = ? AND status <> 'void'",
-        (invoice.namespace, invoice.subscription, invoice.period_start),
+        "SELECT 1 FROM billed_periods WHERE namespace = ? AND subscription = ? "
+        "AND period_start = ? AND part = ?",
+        (namespace, period.subscription, period.start, period.part),
     )
     return found.fetchone() is not None
+
+
+def issue(
+    sqlite: sqlite3.Connection,
+    namespace: str,
+    invoice_id: str,
+    series: str,
+    build: Callable[[str], StoredInvoice],
+) -> StoredInvoice:
+    current = require(sqlite, namespace, invoice_id)
+    check_issuable(invoice_id, Status(current.status))
+    # Taken and used in the same transaction: whatever fails after this line, also the process,
+    # gives the number back.
+    number = next_number(sqlite, namespace, series)
+    issued = build(numbered(series, number))
+    _move(sqlite, issued, series, number)
+    return issued
+
+
+def next_number(sqlite: sqlite3.Connection, namespace: str, series: str) -> int:
+    """The next number of a series, from 1; the transaction that takes it has to use it."""
+    (number,) = sqlite.execute(
+        "INSERT INTO number_series (namespace, series, last) VALUES (?, ?, 1) "
+        "ON CONFLICT (namespace, series) DO UPDATE SET last = last + 1 RETURNING last",
+        (namespace, series),
+    ).fetchone()
+    return int(number)
+
+
+def numbered(series: str, number: int) -> str:
+    """How a number of a series is written, such as "INV-000042"."""
+    return f"{series}{number:06}"
+
+
+def replace(sqlite: sqlite3.Connection, invoice: StoredInvoice, expected: str) -> bool:
+    current = require(sqlite, invoice.namespace, invoice.id)
+    if current.status != expected:
+        return False
+    if Status(expected) not in UNISSUED and invoice.document != current.document:
+        raise Refused("invoice_final", "The document of an issued invoice never changes.")
+    _move(sqlite, invoice)
+    if invoice.status == Status.VOID.value:
+        sqlite.execute(
+            "DELETE FROM billed_periods WHERE namespace = ? AND invoice = ?",
+            (invoice.namespace, invoice.id),
+        )
+    return True
+
+
+def require(sqlite: sqlite3.Connection, namespace: str, invoice_id: str) -> StoredInvoice:
+    found = find(sqlite, namespace, invoice_id)
+    if found is None:
+        raise NotFound("not_found", "There is no such invoice.")
+    return found
 
 
 def find(sqlite: sqlite3.Connection, namespace: str, invoice_id: str) -> StoredInvoice | None:
@@ -25,23 +106,75 @@ def find(sqlite: sqlite3.Connection, namespace: str, invoice_id: str) -> StoredI
     return None if row is None else rows.to_invoice(row)
 
 
-def move(sqlite: sqlite3.Connection, invoice: StoredInvoice, series: int | None = None) -> None:
-    """Store an invoice's new status, document and number. What it bills cannot change."""
+def of_period(
+    sqlite: sqlite3.Connection, namespace: str, subscription: str, start: int
+) -> list[StoredInvoice]:
+    found = sqlite.execute(
+        f"SELECT {rows.INVOICE_COLUMNS} FROM invoices WHERE namespace = ? AND id IN ("
+        "SELECT invoice FROM billed_periods WHERE namespace = ? AND subscription = ? "
+        "AND period_start = ?) ORDER BY rank",
+        (namespace, namespace, subscription, start),
+    )
+    return [rows.to_invoice(row) for row in found]
+
+
+def billed_periods(sqlite: sqlite3.Connection, namespace: str) -> dict[tuple[str, int, str], str]:
+    found = sqlite.execute(
+        "SELECT subscription, period_start, part, invoice FROM billed_periods WHERE namespace = ?",
+        (namespace,),
+    )
+    return {(subscription, start, part): invoice for subscription, start, part, invoice in found}
+
+
+def listed(
+    sqlite: sqlite3.Connection,
+    namespace: str,
+    customer: str | None,
+    status: str | None,
+    after: str | None,
+    limit: int,
+) -> list[StoredInvoice]:
+    clauses, values = ["namespace = ?"], [namespace]
+    for column, value in (("customer", customer), ("status", status)):
+        if value is not None:
+            clauses.append(f"{column} = ?")
+            values.append(value)
+    if after is not None:
+        clauses.append("rank < (SELECT rank FROM invoices WHERE namespace = ? AND id = ?)")
+        values += [namespace, after]
+    found = sqlite.execute(
+        f"SELECT {rows.INVOICE_COLUMNS} FROM invoices WHERE {' AND '.join(clauses)} "
+        "ORDER BY rank DESC LIMIT ?",
+        (*values, limit),
+    )
+    return [rows.to_invoice(row) for row in found]
+
+
+def _move(
+    sqlite: sqlite3.Connection,
+    invoice: StoredInvoice,
+    series: str | None = None,
+    series_number: int | None = None,
+) -> None:
+    """Store an invoice's new status, document, review and number. Whom it bills cannot change."""
     moved = sqlite.execute(
-        "UPDATE invoices SET status = ?, number = ?, series = coalesce(?, series), document = ? "
-        "WHERE namespace = ? AND id = ? AND customer = ? AND subscription = ? "
-        "AND period_start = ? AND period_end = ?",
+        "UPDATE invoices SET status = ?, number = ?, series = coalesce(?, series), "
+        "series_number = coalesce(?, series_number), document = ?, review = ?, "
+        "period_start = ?, period_end = ? "
+        "WHERE namespace = ? AND id = ? AND customer = ? AND subscription = ?",
         (
             invoice.status,
             invoice.number,
             series,
+            series_number,
             invoice.document,
+            invoice.review,
+            invoice.period_start,
+            invoice.period_end,
             invoice.namespace,
             invoice.id,
             invoice.customer,
             invoice.subscription,
-            invoice.period_start,
-            invoice.period_end,
         ),
     )
-    assert moved.rowcount == 1, "an invoice keeps its id, customer and period"
+    assert moved.rowcount == 1, "an invoice keeps its id and customer"

@@ -35,7 +35,7 @@ CATALOG_COLUMNS = "namespace, version, document, created_at, author"
 DEAD_LETTER_COLUMNS = "id, namespace, received_at, code, detail, body, event_id, replayed_at"
 INVOICE_COLUMNS = (
     "id, namespace, number, customer, subscription, status, period_start, period_end, "
-    "created_at, document"
+    "created_at, document, review"
 )
 AUDIT_COLUMNS = "id, namespace, at, actor, action, target, detail"
 REPLY_COLUMNS = "request_digest, status, content_type, body, created_at"

@@ -23,6 +23,7 @@ from taximeter.errors import NotFound, Refused, Rejected
 from taximeter.ports import (
     ApiKey,
     AuditEntry,
+    BilledPeriod,
     CatalogVersion,
     DeadLetter,
     StoredInvoice,
@@ -227,67 +228,45 @@ class SqliteBooks(NoticeTable, RuleTable):
 
     # --- invoices -----------------------------------------------------------------------------
 
-    def add_invoice(self, invoice: StoredInvoice, audit: AuditEntry) -> bool:
-        assert invoice.number is None, "only issuing gives an invoice its number"
+    def add_invoice(
+        self, invoice: StoredInvoice, periods: Sequence[BilledPeriod], audit: AuditEntry
+    ) -> bool:
         with self._connection.write() as sqlite:
             _require(sqlite, "subscriptions", "id", invoice.namespace, invoice.subscription)
-            if invoice_table.has_live(sqlite, invoice):
-                return False
-            rows.insert(sqlite, "invoices", **msgspec.structs.asdict(invoice))
-            rows.add_audit(sqlite, audit)
-            return True
+            added = invoice_table.add(sqlite, invoice, periods)
+            if added:
+                rows.add_audit(sqlite, audit)
+            return added
 
     def issue_invoice(
         self,
         namespace: str,
         invoice_id: str,
-        expected: str,
+        series: str,
         build: Callable[[str], StoredInvoice],
         audit: AuditEntry,
     ) -> StoredInvoice:
         with self._connection.write() as sqlite:
-            current = invoice_table.find(sqlite, namespace, invoice_id)
-            if current is None:
-                raise NotFound("not_found", "There is no such invoice.")
-            if current.status != expected:
-                raise Refused(
-                    "invoice_not_draft",
-                    f"The invoice is {current.status}, not {expected}.",
-                    status=current.status,
-                )
-            # Taken and used in the same transaction: whatever fails after this line, also the
-            # process, gives the number back.
-            (number,) = sqlite.execute(
-                "UPDATE namespaces SET last_invoice_number = last_invoice_number + 1 "
-                "WHERE name = ? RETURNING last_invoice_number",
-                (namespace,),
-            ).fetchone()
-            issued = build(f"INV-{number:06}")
-            invoice_table.move(sqlite, issued, series=number)
+            issued = invoice_table.issue(sqlite, namespace, invoice_id, series, build)
             rows.add_audit(sqlite, audit)
             return issued
 
     def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:
         with self._connection.write() as sqlite:
-            current = invoice_table.find(sqlite, invoice.namespace, invoice.id)
-            if current is None:
-                raise NotFound("not_found", "There is no such invoice.")
-            if current.status != expected:
-                return False
-            if expected != "draft" and invoice.document != current.document:
-                raise Refused("invoice_final", "The document of an issued invoice never changes.")
-            invoice_table.move(sqlite, invoice)
-            rows.add_audit(sqlite, audit)
-            return True
+            replaced = invoice_table.replace(sqlite, invoice, expected)
+            if replaced:
+                rows.add_audit(sqlite, audit)
+            return replaced
 
-    def billed_periods(self, namespace: str) -> set[tuple[str, int]]:
+    def billed_periods(self, namespace: str) -> dict[tuple[str, int, str], str]:
         with self._connection.read() as sqlite:
-            found = sqlite.execute(
-                "SELECT subscription, period_start FROM invoices "
-                "WHERE namespace = ? AND status <> 'void'",
-                (namespace,),
-            )
-            return set(found)
+            return invoice_table.billed_periods(sqlite, namespace)
+
+    def invoices_of_period(
+        self, namespace: str, subscription: str, start: int
+    ) -> list[StoredInvoice]:
+        with self._connection.read() as sqlite:
+            return invoice_table.of_period(sqlite, namespace, subscription, start)
 
     def invoice(self, namespace: str, invoice_id: str) -> StoredInvoice | None:
         with self._connection.read() as sqlite:
@@ -302,21 +281,8 @@ class SqliteBooks(NoticeTable, RuleTable):
         after: str | None,
         limit: int,
     ) -> list[StoredInvoice]:
-        clauses, values = ["namespace = ?"], [namespace]
-        for column, value in (("customer", customer), ("status", status)):
-            if value is not None:
-                clauses.append(f"{column} = ?")
-                values.append(value)
-        if after is not None:
-            clauses.append("rank < (SELECT rank FROM invoices WHERE namespace = ? AND id = ?)")
-            values += [namespace, after]
         with self._connection.read() as sqlite:
-            found = sqlite.execute(
-                f"SELECT {rows.INVOICE_COLUMNS} FROM invoices WHERE {' AND '.join(clauses)} "
-                "ORDER BY rank DESC LIMIT ?",
-                (*values, limit),
-            )
-            return [rows.to_invoice(row) for row in found]
+            return invoice_table.listed(sqlite, namespace, customer, status, after, limit)
 
     # --- audit, replies, settings -------------------------------------------------------------
 

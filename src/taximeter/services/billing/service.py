@@ -22,7 +22,7 @@ from taximeter.invoices.invoice import Invoice, Status
 from taximeter.live.account import Account
 from taximeter.meters.definition import weighs_time
 from taximeter.periods import Period
-from taximeter.ports import LineScope, StoredInvoice
+from taximeter.ports import BilledPeriod, LineScope, StoredInvoice
 from taximeter.services.billing.dues import Due, counter_of, due_of
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.customers import new_id
@@ -154,7 +154,7 @@ async def _find_due(core: Core, tenant: Tenant, as_of: int) -> list[Due]:
     for subscription in list(tenant.subscriptions.values()):
         timeline = tenant.timeline(subscription)
         for index in range(timeline.ended_by(as_of)):
-            known = (subscription.id, timeline.nth(index).start) in billed
+            known = (subscription.id, timeline.nth(index).start, "period") in billed
             if not known and not timeline.in_trial(index):
                 dues.append(due_of(tenant, subscription, index))
         await asyncio.sleep(0)  # thousands of schedules take a while, and checks do not wait
@@ -224,6 +224,10 @@ async def _store_draft(core: Core, tenant: Tenant, invoice: Invoice, now: int, a
     return await core.books.run(
         core.books.books.add_invoice,
         _stored(tenant, invoice, now),
+        [
+            BilledPeriod(one.subscription, one.period.start, one.period.end)
+            for one in invoice.covered
+        ],
         audit(tenant, now, actor, "invoice.create", invoice.id, customer=invoice.customer),
     )
 
@@ -271,7 +275,7 @@ async def finalize(core: Core, tenant: Tenant, invoice_id: str, actor: str) -> S
         core.books.books.issue_invoice,
         tenant.name,
         invoice_id,
-        Status.DRAFT.value,
+        "INV-",
         issued,
         audit(tenant, now, actor, "invoice.finalize", invoice_id),
     )
