@@ -60,24 +60,47 @@ def merkle_digest(leaves: Iterable[bytes]) -> str:
     return f"sha256:{merkle_root(leaves).hex()}"
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
+def leaf_hash(leaf: bytes) -> bytes:
+    """What stands for a leaf in the tree; 32 bytes."""
+    return _leaf(leaf)
+
+
+def merkle_levels(hashes: Iterable[bytes]) -> list[list[bytes]]:
     """
-    The audit path of a leaf: the sibling hashes from the leaf up to the root.
+    The whole tree, for many proofs of one line: its hashes level by level, the root last. An odd
+    one at the right end of a level stands in the next one as it is.
+
+    Args:
+        hashes: Of the leaves (`leaf_hash`), in order.
+    """
+    levels = [list(hashes)]
+    while len(levels[-1]) > 1:
+        level = levels[-1]
+        pairs = zip(level[::2], level[1::2], strict=False)
+        levels.append([_node(left, right) for left, right in pairs] + level[len(level) & ~1 :])
+    return levels
+
+
+def audit_path(levels: Sequence[Sequence[bytes]], index: int) -> tuple[bytes, ...]:
+    """
+    The sibling hashes of a leaf from the leaf up to the root.
 
     Args:
         index: Of the leaf, from 0; must exist.
     """
-    assert 0 <= index < len(leaves), index
+    assert 0 <= index < len(levels[0]), index
     path: list[bytes] = []
-    level = [_leaf(leaf) for leaf in leaves]
-    while len(level) > 1:
+    for level in levels[:-1]:
         sibling = index ^ 1
         if sibling < len(level):  # the odd one at the right end moves up alone
             path.append(level[sibling])
-        pairs = zip(level[::2], level[1::2], strict=False)
-        level = [_node(left, right) for left, right in pairs] + level[len(level) & ~1 :]
         index >>= 1
     return tuple(path)
+
+
+def inclusion_proof(leaves: Iterable[bytes], index: int) -> tuple[bytes, ...]:
+    """The audit path of one leaf."""
+    return audit_path(merkle_levels(map(_leaf, leaves)), index)
 
 
 def verify_inclusion(

@@ -93,3 +93,10 @@ class InvoiceBooks(Protocol):
     ) -> list[StoredInvoice]:
         """Newest first; `after` is the id of the last one seen."""
         ...
+
+    def invoices_since(
+        self, namespace: str, customers: Sequence[str], at: int
+    ) -> list[StoredInvoice]:
+        """Invoices to these customers that are not void and whose period ends after an instant:
+        those that bill what was used then, or correct it. Oldest period first."""
+        ...

@@ -150,6 +150,19 @@ def listed(
     return [rows.to_invoice(row) for row in found]
 
 
+def since(
+    sqlite: sqlite3.Connection, namespace: str, customers: Sequence[str], at: int
+) -> list[StoredInvoice]:
+    marks = ", ".join("?" * len(customers))
+    found = sqlite.execute(
+        f"SELECT {rows.INVOICE_COLUMNS} FROM invoices WHERE namespace = ? "
+        f"AND customer IN ({marks}) AND period_end > ? AND status <> 'void' "
+        "ORDER BY period_start, rank",
+        (namespace, *customers, at),
+    )
+    return [rows.to_invoice(row) for row in found]
+
+
 def _move(
     sqlite: sqlite3.Connection,
     invoice: StoredInvoice,

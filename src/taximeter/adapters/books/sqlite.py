@@ -284,6 +284,12 @@ class SqliteBooks(NoticeTable, RuleTable):
         with self._connection.read() as sqlite:
             return invoice_table.listed(sqlite, namespace, customer, status, after, limit)
 
+    def invoices_since(
+        self, namespace: str, customers: Sequence[str], at: int
+    ) -> list[StoredInvoice]:
+        with self._connection.read() as sqlite:
+            return invoice_table.since(sqlite, namespace, customers, at)
+
     # --- audit, replies, settings -------------------------------------------------------------
 
     def add_audit(self, entry: AuditEntry) -> None:

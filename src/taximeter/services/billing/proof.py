@@ -4,77 +4,163 @@ Proof: which events are behind each line of an invoice, and that it says what th
 
 from __future__ import annotations
 
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from taximeter.catalog.prices import Flat, Price, UsagePrice
+from taximeter.catalog.prices import Flat, UsagePrice
 from taximeter.errors import NotFound
 from taximeter.invoices.charges import Charge
 from taximeter.invoices.document import canonical_bytes, parse_invoice
-from taximeter.invoices.invoice import Invoice, Kind, Line, Status
+from taximeter.invoices.invoice import Invoice, Line
+from taximeter.invoices.lineage import audit_path, leaf_bytes, leaf_hash, merkle_levels
 from taximeter.meters.compile import compile_counters
 from taximeter.meters.counter import Counter
+from taximeter.meters.values import canonical_text
 from taximeter.money import format_minor, round_minor
 from taximeter.ports import LineScope, Recount, StoredEvent
 from taximeter.quantities import format_quantity
 from taximeter.rating import RatedLine, rate_line
+from taximeter.services.billing.cited import (
+    Group,
+    cover_of,
+    find_line,
+    has_events,
+    line_scope,
+    usage_price,
+)
 from taximeter.services.billing.dues import due_of
 from taximeter.services.billing.service import find_invoice
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 
-
-def find_line(invoice: Invoice, line_id: str) -> Line:
-    for line in invoice.lines:
-        if line.id == line_id:
-            return line
-    raise NotFound("not_found", f"Invoice {invoice.id!r} has no line {line_id!r}.")
+EVENTS_AT_ONCE = 1000
+LEVELS_IN_PLACE = 10_000
 
 
-def _cited(tenant: Tenant, invoice: Invoice, line: Line) -> tuple[int, Price]:
+# --- the events of a line ---------------------------------------------------------------------
+
+
+class Events(msgspec.Struct, frozen=True):
+    """Where the events of a line are found; none are behind a flat fee."""
+
+    invoice: Invoice
+    line: Line
+    scope: LineScope | None
+    group: Group
+
+
+async def events_of_line(core: Core, tenant: Tenant, invoice_id: str, line_id: str) -> Events:
     """
-    The price a line cites, such as "pro/tokens@3", as this customer had it, and the catalogue
-    version it is of. It follows from the subscription: what has been of that never changes.
+    Raises:
+        NotFound: No such invoice, or no such line on it.
     """
-    reference, _, version = line.price.rpartition("@")
-    name, _, price = reference.partition("/")
-    subscription = tenant.subscriptions[invoice.subscription]
-    terms = tenant.plans.billed(subscription, line.period.start, invoice.period.start)
-    (part,) = (part for part in terms.parts if part.name == name)
-    return int(version), part.prices[price]
-
-
-def line_scope(
-    tenant: Tenant, invoice: Invoice, line: Line
-) -> tuple[LineScope, tuple[str | None, ...]]:
-    """The events behind a usage line, as they were defined when it was made."""
-    assert line.lineage is not None, "only usage lines have events"
-    version, price = _cited(tenant, invoice, line)
-    assert not isinstance(price, Flat), "a usage line has a usage price"
-    metering = line.metering_version or invoice.metering_version
-    scope = LineScope(
-        namespace=tenant.name,
-        meter=tenant.billed_counter(version, price, metering).meter,
-        subjects=invoice.subjects,
-        period=line.period,
-        upto=int(line.lineage.position.partition(":")[2]),
-        filter=price.filter,
-        group_by=price.group_by,
-    )
-    return scope, tuple(line.group[name] for name in price.group_by)
+    invoice = parse_invoice((await find_invoice(core, tenant, invoice_id)).document)
+    line = find_line(invoice, line_id)
+    if not has_events(line):
+        return Events(invoice, line, None, ())
+    return Events(invoice, line, *line_scope(tenant, invoice, line))
 
 
 async def line_events(
     core: Core, tenant: Tenant, invoice_id: str, line_id: str, after: int, limit: int
 ) -> list[StoredEvent]:
     """The exact events of a line with seq > after, ascending; none for a flat fee."""
-    invoice = parse_invoice((await find_invoice(core, tenant, invoice_id)).document)
-    line = find_line(invoice, line_id)
-    if line.kind is not Kind.USAGE:
+    events = await events_of_line(core, tenant, invoice_id, line_id)
+    if events.scope is None:
         return []
-    scope, group = line_scope(tenant, invoice, line)
-    return await core.store.line_events(scope, group, after, limit)
+    return await core.store.line_events(events.scope, events.group, after, limit)
+
+
+async def every_event(core: Core, events: Events) -> AsyncIterator[list[StoredEvent]]:
+    """All of them, in the order of the log, a bounded number at a time."""
+    after = 0
+    while events.scope is not None:
+        found = await core.store.line_events(events.scope, events.group, after, EVENTS_AT_ONCE)
+        if found:
+            yield found
+        if len(found) < EVENTS_AT_ONCE:
+            return
+        after = found[-1].seq
+
+
+def leaf_of(stored: StoredEvent) -> bytes:
+    """The canonical bytes of an event as a leaf of its lines."""
+    event = stored.event
+    data = "null" if event.data is None else canonical_text(event.data)
+    return leaf_bytes(
+        stored.seq, event.id, event.source, event.type, event.subject, stored.time, data
+    )
+
+
+# --- inclusion --------------------------------------------------------------------------------
+
+
+class Tree(msgspec.Struct, frozen=True):
+    """
+    The Merkle tree of a line.
+
+    Attributes:
+        seqs: Of the leaves, in order.
+        levels: See `merkle_levels`.
+    """
+
+    seqs: list[int]
+    levels: list[list[bytes]]
+
+    @property
+    def root(self) -> str:
+        return f"sha256:{self.levels[-1][0].hex()}"
+
+    def proof(self, seq: int) -> dict[str, Any]:
+        """That an event was billed: its place and the sibling hashes up to the root."""
+        index = bisect_left(self.seqs, seq)
+        path = [one.hex() for one in audit_path(self.levels, index)]
+        return {"index": index, "size": len(self.seqs), "path": path, "root": self.root}
+
+
+async def tree_of(core: Core, events: Events) -> Tree:
+    """Read from the events, not from what the line says of them. It has at least one."""
+    seqs: list[int] = []
+    hashes: list[bytes] = []
+    async for found in every_event(core, events):
+        seqs += [stored.seq for stored in found]
+        hashes += [leaf_hash(leaf_of(stored)) for stored in found]
+    if len(hashes) <= LEVELS_IN_PLACE:
+        return Tree(seqs, merkle_levels(hashes))
+    return Tree(seqs, await asyncio.to_thread(merkle_levels, hashes))
+
+
+async def proved_events(
+    core: Core, events: Events, after: int, limit: int
+) -> list[tuple[StoredEvent, dict[str, Any]]]:
+    """A page of a line's events, each with its leaf and its proof."""
+    if events.scope is None:
+        return []
+    found = await core.store.line_events(events.scope, events.group, after, limit)
+    if not found:
+        return []
+    tree = await tree_of(core, events)
+    return [(one, {"leaf": leaf_of(one).decode(), **tree.proof(one.seq)}) for one in found]
+
+
+async def prove_event(core: Core, events: Events, stored: StoredEvent) -> dict[str, Any]:
+    """
+    That one event is among those a line was billed for.
+
+    Raises:
+        NotFound: It is not.
+    """
+    tree = await tree_of(core, events) if events.scope is not None else Tree([], [])
+    if stored.seq not in tree.seqs:
+        raise NotFound("not_found", f"Line {events.line.id!r} was not billed for this event.")
+    return {"leaf": leaf_of(stored).decode(), **tree.proof(stored.seq)}
+
+
+# --- from an event to its lines ---------------------------------------------------------------
 
 
 async def lines_that_billed(
@@ -84,37 +170,43 @@ async def lines_that_billed(
     account = tenant.live.by_subject.get(stored.event.subject)
     if account is None:
         return []
-    invoices = await core.books.run(
-        core.books.books.invoices,
-        tenant.name,
-        customer=account.customer,
-        status=None,
-        after=None,
-        limit=1000,
-    )
-    found = []
-    for one in invoices:
-        if one.status != Status.VOID.value and one.period_start <= stored.time < one.period_end:
-            invoice = parse_invoice(one.document)
-            found += [
-                {"invoice": invoice.id, "line": line.id}
-                for line in invoice.lines
-                if line.kind is Kind.USAGE and _billed(tenant, invoice, line, stored)
-            ]
+    payers = list(_payers(tenant, account.customer))
+    books = core.books.books
+    found: list[dict[str, str]] = []
+    for one in await core.books.run(books.invoices_since, tenant.name, payers, stored.time):
+        invoice = parse_invoice(one.document)
+        found += [
+            {"invoice": invoice.id, "line": line.id}
+            for line in invoice.lines
+            if has_events(line) and line.period.contains(stored.time)
+            if _billed(tenant, invoice, line, stored)
+        ]
+        await asyncio.sleep(0)
     return found
+
+
+def _payers(tenant: Tenant, customer: str) -> Iterator[str]:
+    """Who may have been sent the invoice for a customer's usage: itself, and those above it."""
+    above: str | None = customer
+    while above is not None:
+        yield above
+        above = tenant.customers[above].parent
 
 
 def _billed(tenant: Tenant, invoice: Invoice, line: Line, stored: StoredEvent) -> bool:
     scope, group = line_scope(tenant, invoice, line)
     if stored.event.type != scope.meter.event_type or stored.seq > scope.upto:
         return False
-    if stored.event.subject not in scope.subjects or not line.period.contains(stored.time):
+    if stored.event.subject not in scope.subjects:
         return False
     counter = Counter(scope.meter, scope.filter, scope.group_by)
     values = compile_counters([(0, counter)]).measure_stored(stored.event)
     if values is None or values[0] is None:
         return False
     return not scope.group_by or values[0][0] == group
+
+
+# --- counted and rated again ------------------------------------------------------------------
 
 
 async def verify(core: Core, tenant: Tenant, invoice_id: str) -> dict[str, Any]:
@@ -125,15 +217,13 @@ async def verify(core: Core, tenant: Tenant, invoice_id: str) -> dict[str, Any]:
     stored = await find_invoice(core, tenant, invoice_id)
     invoice = parse_invoice(stored.document)
     scoped = {
-        line.id: line_scope(tenant, invoice, line)
-        for line in invoice.lines
-        if line.kind is Kind.USAGE
+        line.id: line_scope(tenant, invoice, line) for line in invoice.lines if has_events(line)
     }
     scopes = [scope for scope, _ in scoped.values()]
     found = dict(zip(scoped, await core.store.recount(scopes) if scopes else [], strict=True))
     lines = []
     for line in invoice.lines:
-        if line.kind is Kind.USAGE:
+        if has_events(line):
             group = scoped[line.id][1]
             lines.append(_verify_usage(tenant, invoice, line, group, found[line.id]))
         else:
@@ -148,15 +238,10 @@ async def verify(core: Core, tenant: Tenant, invoice_id: str) -> dict[str, Any]:
 
 
 def _verify_usage(
-    tenant: Tenant,
-    invoice: Invoice,
-    line: Line,
-    group: tuple[str | None, ...],
-    groups: list[Recount],
+    tenant: Tenant, invoice: Invoice, line: Line, group: Group, groups: Sequence[Recount]
 ) -> dict[str, Any]:
     assert line.lineage is not None
-    _, price = _cited(tenant, invoice, line)
-    assert not isinstance(price, Flat), "a usage line has a usage price"
+    _, price = usage_price(tenant, invoice, line)
     recounted = next((one for one in groups if one.group == group), None)
     value_pico, events = (recounted.value_pico, recounted.events) if recounted else (0, 0)
     rated = rate_line(price, value_pico, events, group)
@@ -188,7 +273,7 @@ def _verify_flat(tenant: Tenant, invoice: Invoice, line: Line) -> dict[str, Any]
     again = next(
         (
             _flat_facts(charge, invoice.currency)
-            for charge in _flat_charges(tenant, invoice)
+            for charge in _flat_charges(tenant, invoice, line)
             if (charge.reference, charge.period) == (line.price, line.period)
         ),
         _Facts(0, None, "0", format_minor(0, invoice.currency)),
@@ -202,9 +287,10 @@ def _verify_flat(tenant: Tenant, invoice: Invoice, line: Line) -> dict[str, Any]
     return _verdict(line, billed, again)
 
 
-def _flat_charges(tenant: Tenant, invoice: Invoice) -> list[Charge]:
-    subscription = tenant.subscriptions[invoice.subscription]
-    index = tenant.timeline(subscription).index(invoice.period.start)
+def _flat_charges(tenant: Tenant, invoice: Invoice, line: Line) -> list[Charge]:
+    cover = cover_of(invoice, line)
+    subscription = tenant.subscriptions[cover.subscription]
+    index = tenant.timeline(subscription).index(cover.period.start)
     return [charge for charge in due_of(tenant, subscription, index).charges if charge.days]
 
 
