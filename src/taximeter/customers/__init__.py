@@ -12,7 +12,21 @@ from typing import Any
 
 import msgspec
 
+from taximeter.parties import Party
 from taximeter.periods import Anchor, Cadence
+from taximeter.taxes.rules import Exemption
+
+
+class BillingDetails(Party, frozen=True):
+    """
+    Who a customer's invoices are billed to.
+
+    Attributes:
+        name: "" for the customer's own.
+        tax_exempt: None for a customer who owes tax like any other.
+    """
+
+    tax_exempt: Exemption | None = None
 
 
 class Customer(msgspec.Struct, frozen=True):
@@ -24,6 +38,7 @@ class Customer(msgspec.Struct, frozen=True):
         timezone: IANA name; billing periods begin at its local midnight (K2).
         parent: Key of the customer it belongs to, or None.
         pool: It shares the parent's allowances and, behind its own, the parent's credits.
+        billing: None if nothing is known but the customer itself.
     """
 
     key: str
@@ -35,6 +50,15 @@ class Customer(msgspec.Struct, frozen=True):
     pool: bool = False
     metadata: dict[str, Any] = {}
     created_at: int = 0
+    billing: BillingDetails | None = None
+
+    @property
+    def billed_to(self) -> Party | None:
+        """As its invoices name it; None if nothing is known but the customer itself."""
+        if self.billing is None:
+            return None
+        known = {name: getattr(self.billing, name) for name in Party.__struct_fields__}
+        return Party(**known | {"name": self.billing.name or self.name or self.key})
 
     @property
     def all_subjects(self) -> tuple[str, ...]:
