@@ -68,7 +68,7 @@ class Inbox:
             self._arrived.notify_all()
         return self.answer(got) if callable(self.answer) else self.answer
 
-    def wait(self, count: int, timeout_s: float = 20.0) -> list[Got]:
+    def wait(self, count: int, timeout_s: float = 60.0) -> list[Got]:
         """The first `count` requests; fails if they do not come in time."""
         deadline = time.monotonic() + timeout_s
         with self._arrived:
@@ -158,7 +158,7 @@ class Mailbox:
             self._arrived.notify_all()
         return "250 OK"
 
-    def wait(self, count: int, timeout_s: float = 20.0) -> list[tuple[list[str], Message]]:
+    def wait(self, count: int, timeout_s: float = 60.0) -> list[tuple[list[str], Message]]:
         with self._arrived:
             arrived = self._arrived.wait_for(lambda: len(self.mail) >= count, timeout_s)
             assert arrived, f"{len(self.mail)} of {count} messages arrived"

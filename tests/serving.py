@@ -22,9 +22,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from tests import nursery
+from tests.nursery import Born
+
 READY = "taximeter ready on "
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 60.0
+
+
+Process = subprocess.Popen[str] | Born
 
 
 class Reply(NamedTuple):
@@ -53,7 +59,7 @@ class Served:
         process: The server; its children are in the same process group.
     """
 
-    def __init__(self, url: str, data: Path, process: subprocess.Popen[str], errors: Path) -> None:
+    def __init__(self, url: str, data: Path, process: Process, errors: Path) -> None:
         self.url = url
         self.data = data
         self.process = process
@@ -73,7 +79,7 @@ class Served:
         headers: dict[str, str] | None = None,
         *,
         key: str | None = None,
-        timeout_s: float = 30.0,
+        timeout_s: float = 60.0,
     ) -> Reply:
         """
         One request; redirects are not followed.
@@ -109,7 +115,11 @@ class Served:
 
 @contextmanager
 def serve(
-    tmp_path: Path, *flags: str, port: int = 0, env: dict[str, str] | None = None
+    tmp_path: Path,
+    *flags: str,
+    port: int = 0,
+    env: dict[str, str] | None = None,
+    from_nothing: bool = False,
 ) -> Iterator[Served]:
     """
     Run `taximeter serve FLAGS` on TMP_PATH/data until the block ends, then end its whole group.
@@ -117,22 +127,28 @@ def serve(
     Args:
         port: 0 for any free one.
         env: Set for the server on top of this process's environment, without its TAXIMETER_*.
+        from_nothing: By a new interpreter, as its users start it, instead of from the nursery.
 
     Raises:
         AssertionError: It did not become ready; the message has what it printed.
     """
     data, errors = tmp_path / "data", tmp_path / "stderr.txt"
-    command = [sys.executable, "-m", "taximeter", "serve", "--data", str(data)]
+    arguments = ["serve", "--data", str(data), "--port", str(port), *flags]
+    environment = _clean_environment() | (env or {})
     with errors.open("a") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port), *flags],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            cwd=tmp_path,  # so that nobody's taximeter.toml is found
-            env=_clean_environment() | (env or {}),
-            start_new_session=True,
-        )
+        process: Process
+        if nursery.AVAILABLE and not from_nothing:
+            process = nursery.nursery().bear(arguments, str(tmp_path), environment, log)
+        else:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "taximeter", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=tmp_path,  # so that nobody's taximeter.toml is found
+                env=environment,
+                start_new_session=True,
+            )
     try:
         yield Served(_ready_url(process, errors), data, process, errors)
     finally:
@@ -143,7 +159,7 @@ def _clean_environment() -> dict[str, str]:
     return {name: v for name, v in os.environ.items() if not name.startswith("TAXIMETER_")}
 
 
-def _ready_url(process: subprocess.Popen[str], errors: Path) -> str:
+def _ready_url(process: Process, errors: Path) -> str:
     """Read stdout until the ready line; a thread goes on reading, so that it never blocks."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     assert process.stdout is not None
@@ -170,7 +186,7 @@ def _drain(stdout: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
     lines.put(None)
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def _stop(process: Process) -> None:
     """SIGTERM to the server, which ends its children; SIGKILL for whatever is left of them."""
     if process.poll() is None:
         process.terminate()

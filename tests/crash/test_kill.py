@@ -10,7 +10,7 @@ from tests.crash.oracle_compare import render
 from tests.crash.oracle_programme import Outcome, Programme, run, start_taximeter
 
 SEED = int(os.environ.get("TAXIMETER_TEST_SEED", "1"))
-READY_S = 15.0  # generous: the goal of 5 s is measured by the benchmark, on an idle machine
+READY_S = 60.0  # generous: the goal of 5 s is measured by the benchmark, on an idle machine
 
 
 def judge(programme: Programme, directory: Path) -> Outcome:

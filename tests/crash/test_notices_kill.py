@@ -107,7 +107,7 @@ def test_kills_at_any_moment_lose_no_crossing_and_tell_none_as_two(tmp_path: Pat
                 kill(server)
         with serve(tmp_path, *FLAGS) as server:
             scene = again(server, scene)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while len(ids_by_line(inbox.got)) < len(LINES) and time.monotonic() < deadline:
                 time.sleep(0.05)
             told = ids_by_line(inbox.got)

@@ -22,7 +22,7 @@ from taximeter.adapters.cli import main
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serve(tmp_path_factory.mktemp("cli"), "--sandbox") as running:
+    with serve(tmp_path_factory.mktemp("cli"), "--sandbox", from_nothing=True) as running:
         yield running
 
 

@@ -60,7 +60,7 @@ class App:
         self._loop = loop_factory()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._started.wait(5)
+        assert self._started.wait(60)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -93,7 +93,7 @@ class App:
     def stop(self, grace_s: float = 0.2) -> None:
         self.call(self.server.stop, grace_s)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
 
     def _observe(self, request: Request, status: int, seconds: float) -> None:
         assert seconds >= 0
@@ -770,7 +770,7 @@ def test_stopping_answers_what_has_arrived_and_takes_no_more() -> None:
         app.open_gate("last")
         assert json.loads(busy.answer()[2]) == {"gate": "last"}
         assert busy.until_closed() == b""
-        stopping.join(5)
+        stopping.join(60)
         assert not stopping.is_alive()
         with pytest.raises(OSError):
             Wire(app)

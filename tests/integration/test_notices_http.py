@@ -392,14 +392,14 @@ def test_a_deleted_webhook_is_gone_with_its_deliveries(scene: Scene, inbox: Inbo
 
 
 def test_slow_endpoints_do_not_delay_a_quick_one(scene: Scene, inbox: Inbox) -> None:
-    with receiver(Answering(delay_s=3.0)) as slow:
+    with receiver(Answering(delay_s=15.0)) as slow:
         for number in range(4):
             hook(scene, slow, f"slow{number}")
         hook(scene, inbox)
         lines = [f"{n}%" for n in range(1, 21)]
         scene.ask("PUT", "/v1/alerts/many", USAGE | {"thresholds": lines})
         scene.send(event("1", 900))
-        inbox.wait(20, timeout_s=2.5)
+        inbox.wait(20, timeout_s=14.0)
         for number in range(4):
             scene.ask("DELETE", f"/v1/webhooks/slow{number}", status=204)
 
@@ -531,7 +531,7 @@ class Follower:
         request.add_header("Authorization", f"Bearer {scene.key}")
         if last_id is not None:
             request.add_header("Last-Event-ID", last_id)
-        self._stream = urllib.request.urlopen(request, timeout=30)
+        self._stream = urllib.request.urlopen(request, timeout=60)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:

@@ -319,7 +319,7 @@ def messages(server: Served, path: str) -> Iterator[dict[str, object]]:
     request = urllib.request.Request(
         server.url + path, headers={"Authorization": f"Bearer {server.key}"}
     )
-    with urllib.request.urlopen(request, timeout=20) as stream:
+    with urllib.request.urlopen(request, timeout=60) as stream:
         for line in stream:
             if line.startswith(b"data: "):
                 yield json.loads(line.removeprefix(b"data: "))

@@ -90,13 +90,13 @@ def test_a_full_disk_stops_acknowledgements_and_nothing_else(disk: Path) -> None
             assert receipt.status == 404
             assert scene.raw("GET", "/v1/events/receipt", id="first").status == 200
 
-        reads(5)
+        reads(30)
         assert scene.raw("POST", "/v1/close").status == 503
 
         ballast.unlink()
         freed = time.monotonic()
         while scene.raw("POST", "/v1/events", event("after", 1)).status == 503:
-            assert time.monotonic() - freed < 5
+            assert time.monotonic() - freed < 60
             time.sleep(0.05)
         assert server.get("/readyz", key="").status == 200
         answers = [scene.send(batch(number)) for number in refused]
@@ -123,7 +123,7 @@ def test_what_was_refused_is_gone_if_the_server_ends_before_there_is_room(disk: 
             number += 1
         assert scene.used() == str(number * BATCH)
         server.process.terminate()
-        assert server.process.wait(30) == 0
+        assert server.process.wait(60) == 0
     ballast.unlink()
     with serve(disk) as server:
         scene.server = server
@@ -165,7 +165,7 @@ def test_a_disk_that_fails_is_not_believed_again_until_a_restart(disk: Path) -> 
         assert len(scene.ask("GET", "/v1/events", limit=1000)["items"]) == acknowledged
         assert scene.raw("GET", "/v1/events/receipt", id=f"{number}-0").status == 404
         server.process.terminate()
-        assert server.process.wait(30) == 0
+        assert server.process.wait(60) == 0
     with serve(disk) as server:
         scene.server = server
         assert scene.used() == scene.check()["used"] == str(acknowledged)

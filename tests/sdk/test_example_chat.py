@@ -60,8 +60,8 @@ def chatting(scene: Scene, pause_s: float = 0.002) -> Iterator[httpx.Client]:
         stdout=subprocess.DEVNULL,
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            until(lambda: _answers(client, process), 30)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            until(lambda: _answers(client, process))
             yield client
     finally:
         process.terminate()
@@ -178,7 +178,7 @@ def test_the_page_shows_the_answer_grow_and_the_credit_fall_until_it_is_cut(
         page.get_by_role("button", name="Ask").click()
         expect(page.locator(".question")).to_have_text("What is <b>this</b>?")
         seen = []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (shown := int(credit.inner_text())) and time.monotonic() < deadline:
             seen.append(shown)
         assert seen == sorted(seen, reverse=True)

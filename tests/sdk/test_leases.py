@@ -91,7 +91,7 @@ def test_below_a_quarter_the_slice_is_refilled_in_the_background(fake: Fake) -> 
             decision = meter.consume("acme", "chat", 1)
             assert decision
             if decision.left is not None and decision.left < 25:
-                until(lambda: lease._left_pico > 25 * 10**12)
+                until(lambda: (meter.check("acme", "chat").left or 0) > 25)
         assert asked(fake) == 0
         assert len(fake.seen(f"/v1/leases/{lease.id}/extend")) >= 5
         meter.flush()
@@ -229,7 +229,7 @@ def test_a_lease_comes_back_after_an_outage_longer_than_its_time(fake: Fake) -> 
         assert not meter._slices
         assert meter.check("acme", "chat").decided_by == "fail_closed"
         fake.away = False
-        until(lambda: meter.check("acme", "chat").decided_by == "lease", 10)
+        until(lambda: meter.check("acme", "chat").decided_by == "lease")
         lease.close()
         assert meter.check("acme", "chat").decided_by == "server"
         assert fake.open_leases() == 100  # the first one, until its time is over
@@ -344,7 +344,7 @@ def test_the_asyncio_meter_decides_by_lease_too(fake: Fake) -> None:
             assert (await meter.check("acme", "chat")).decided_by == "lease"
             assert (await meter.consume("acme", "chat", 30)).left == 70
             await meter.check("acme", "free")
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 60
             while (await meter.check("acme", "free")).decided_by != "lease":
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.01)

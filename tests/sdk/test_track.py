@@ -244,7 +244,7 @@ def test_threads_track_together_and_nothing_is_lost_or_doubled(fake: Fake) -> No
 def test_a_batch_waits_only_as_long_as_it_lingers(fake: Fake) -> None:
     with Taximeter(fake.url, linger=0.05) as meter:
         meter.track("acme", "llm.request", tokens=1)
-        until(lambda: fake.used == 1, 2)
+        until(lambda: fake.used == 1, 30)
         assert meter.stats.tracked == 1
 
 
@@ -252,7 +252,7 @@ def test_a_full_batch_does_not_linger(fake: Fake) -> None:
     with Taximeter(fake.url, linger=60, batch=3) as meter:
         for _ in range(3):
             meter.track("acme", "llm.request", tokens=1)
-        until(lambda: fake.used == 3, 2)
+        until(lambda: fake.used == 3, 30)
         assert len(fake.seen("/v1/events")) == 1
         assert meter.close()
 
@@ -376,7 +376,7 @@ def test_with_fsync_the_name_and_the_content_are_on_disk_when_track_returns(
     synced: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append("directory"))
     monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append("file"))
-    meter = Taximeter("http://127.0.0.1:9", spool=tmp_path, fsync=True)
+    meter = Taximeter("http://127.0.0.1:9", spool=tmp_path, fsync=True, linger=60)
     meter.track("acme", "llm.request")
     assert synced == ["directory", "file"]
     meter.track("acme", "llm.request")

@@ -263,7 +263,7 @@ def test_ctrl_c_accounts_for_what_is_on_its_way_and_the_next_run_goes_on(
     while b"Finishing" not in child.stderr.readline():
         pass
     go_on.set()
-    out, _ = child.communicate(timeout=20)
+    out, _ = child.communicate(timeout=60)
     interrupted = json.loads(out)
     assert child.returncode == 130
     assert interrupted["received"] == interrupted["accepted"] == len(events) < 500

@@ -143,7 +143,7 @@ def play(path: Path, scene: Callable[[Stage], Awaitable[None]]) -> None:
     async def whole() -> None:
         stage = Stage(path)
         try:
-            await asyncio.wait_for(scene(stage), 30)
+            await asyncio.wait_for(scene(stage), 60)
         finally:
             stage.thread.close()
             stage.books.close()

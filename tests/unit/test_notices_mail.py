@@ -33,7 +33,7 @@ def delivery(
 
 def send(url: str, one: Delivery | None = None) -> Sent:
     async def whole() -> Sent:
-        sender = SmtpSender(read_smtp_url(url, "billing@example.com"), timeout_s=5)
+        sender = SmtpSender(read_smtp_url(url, "billing@example.com"), timeout_s=60)
         try:
             return await sender.send(one or delivery(), None)
         finally:

@@ -159,7 +159,7 @@ def play(path: Path, scene: Callable[[World], Awaitable[None]], customers: int =
         world.service.board.load(world.books)
         await world.service.start()
         try:
-            await asyncio.wait_for(scene(world), 30)
+            await asyncio.wait_for(scene(world), 60)
         finally:
             await world.service.stop()
             world.core.books.close()

@@ -96,7 +96,7 @@ def play(path: Path, scene: Callable[[World], Awaitable[None]]) -> None:
         world = World(path)
         try:
             await world.service.start()
-            await asyncio.wait_for(scene(world), 30)
+            await asyncio.wait_for(scene(world), 60)
         finally:
             await world.service.stop()
             world.core.books.close()
@@ -188,7 +188,7 @@ def test_who_reads_does_not_wait_for_a_disk_that_takes_nothing(
     async def scene(world: World) -> None:
         world.on_disk.clear()
         world.fire(1)
-        await asyncio.wait_for(world.service.settle(), 5)
+        await asyncio.wait_for(world.service.settle(), 60)
         world.on_disk.set()
         await world.service.settle()
         assert await world.recorded() == [1]

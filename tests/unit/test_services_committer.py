@@ -87,7 +87,7 @@ def test_nothing_is_acknowledged_before_it_is_on_disk() -> None:
     async def scenario(stage: Stage) -> None:
         stage.log.gate.clear()
         stage.submit(b"a")
-        await asyncio.to_thread(stage.log.entered.wait, 5)
+        await asyncio.to_thread(stage.log.entered.wait, 60)
         await asyncio.sleep(0.01)
         assert stage.told == []
         assert stage.committer.position == 0
@@ -103,7 +103,7 @@ def test_all_that_came_while_a_frame_was_written_is_the_next_frame() -> None:
     async def scenario(stage: Stage) -> None:
         stage.log.gate.clear()
         stage.submit(b"first")
-        await asyncio.to_thread(stage.log.entered.wait, 5)
+        await asyncio.to_thread(stage.log.entered.wait, 60)
         for n in range(500):
             stage.submit(b"%d" % n)
         stage.log.gate.set()
@@ -134,7 +134,7 @@ def test_barriers_open_in_the_order_of_positions_and_not_before() -> None:
 
         stage.log.gate.clear()
         stage.submit(accepted=3)
-        await asyncio.to_thread(stage.log.entered.wait, 5)
+        await asyncio.to_thread(stage.log.entered.wait, 60)
         stage.submit(accepted=2)
         waiting = [asyncio.create_task(wait(p)) for p in (5, 3, 1, 4)]
         await asyncio.sleep(0.01)
@@ -156,7 +156,7 @@ def test_after_a_failed_sync_nothing_is_acknowledged_any_more() -> None:
         stage.log.errors = [FAILED]
         stage.log.gate.clear()
         stage.submit(b"lost")
-        await asyncio.to_thread(stage.log.entered.wait, 5)
+        await asyncio.to_thread(stage.log.entered.wait, 60)
         stage.submit(b"behind it")
         barrier = asyncio.create_task(stage.committer.durable(2))
         reader = asyncio.create_task(stage.committer.settled(2))
@@ -206,7 +206,7 @@ def test_a_full_disk_refuses_and_then_writes_what_was_decided_once_and_in_order(
         stage.log.errors = [FULL, FULL, FULL]
         stage.log.gate.clear()
         stage.submit(b"a")
-        await asyncio.to_thread(stage.log.entered.wait, 5)
+        await asyncio.to_thread(stage.log.entered.wait, 60)
         stage.submit(b"b")
         patient = asyncio.create_task(stage.committer.durable(2))
         reader = asyncio.create_task(stage.committer.settled(2))
@@ -240,7 +240,7 @@ def test_what_piled_up_is_written_in_frames_of_a_bounded_size(
         stage.log.errors = [FULL, FULL]
         stage.log.gate.clear()
         stage.submit(b"12345678")
-        await asyncio.to_thread(stage.log.entered.wait, 5)
+        await asyncio.to_thread(stage.log.entered.wait, 60)
         for body in (b"1234", b"5678", b"a larger one than that", b"x"):
             stage.submit(body)
         stage.log.gate.set()
@@ -264,7 +264,7 @@ def test_entries_that_accept_nothing_are_flushed_too() -> None:
         stage.submit(b"", accepted=0)
         await stage.committer.durable(1)
         flushed = asyncio.create_task(stage.committer.flushed())
-        await asyncio.to_thread(stage.log.entered.wait, 5)
+        await asyncio.to_thread(stage.log.entered.wait, 60)
         assert not flushed.done()
         stage.log.gate.set()
         await flushed
@@ -278,7 +278,7 @@ def test_too_much_waiting_work_is_refused() -> None:
         stage.committer = Committer(stage.log, max_pending_bytes=10)
         stage.log.gate.clear()
         stage.submit(b"in flight, no longer waiting")
-        await asyncio.to_thread(stage.log.entered.wait, 5)
+        await asyncio.to_thread(stage.log.entered.wait, 60)
         stage.committer.admit()
         stage.submit(b"12345678901")
         with pytest.raises(Unavailable) as caught:
