@@ -70,6 +70,11 @@ async def line_events(
 ) -> list[StoredEvent]:
     """The exact events of a line with seq > after, ascending; none for a flat fee."""
     events = await events_of_line(core, tenant, invoice_id, line_id)
+    return await some_events(core, events, after, limit)
+
+
+async def some_events(core: Core, events: Events, after: int, limit: int) -> list[StoredEvent]:
+    """Those with seq > after, ascending; none for a flat fee."""
     if events.scope is None:
         return []
     return await core.store.line_events(events.scope, events.group, after, limit)
@@ -138,9 +143,7 @@ async def proved_events(
     core: Core, events: Events, after: int, limit: int
 ) -> list[tuple[StoredEvent, dict[str, Any]]]:
     """A page of a line's events, each with its leaf and its proof."""
-    if events.scope is None:
-        return []
-    found = await core.store.line_events(events.scope, events.group, after, limit)
+    found = await some_events(core, events, after, limit)
     if not found:
         return []
     tree = await tree_of(core, events)

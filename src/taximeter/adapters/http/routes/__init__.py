@@ -13,6 +13,7 @@ from taximeter.adapters.http.routes.notices import NoticeRoutes
 from taximeter.adapters.http.routes.operating import OperatingRoutes
 from taximeter.adapters.http.routes.pages import PageRoutes
 from taximeter.adapters.http.routes.portal_pages import PortalRoutes
+from taximeter.adapters.http.routes.proof import ProofRoutes
 from taximeter.adapters.http.routes.reservations import ReservationRoutes
 from taximeter.adapters.http.routes.rules import RuleRoutes
 from taximeter.adapters.http.routes.subscriptions import SubscriptionRoutes
@@ -36,6 +37,7 @@ def all_routes(around: Surroundings) -> list[Route]:
         *NoticeRoutes(around).routes(),
         *RuleRoutes(around).routes(),
         *InvoiceRoutes(around).routes(),
+        *ProofRoutes(around).routes(),
         *PortalRoutes(around).routes(),
         *operating.routes(),
     ]

@@ -10,14 +10,12 @@ import msgspec
 
 from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes import shapes
-from taximeter.adapters.http.routes.events import event_json
-from taximeter.adapters.http.routes.paging import keyset, limit_of
+from taximeter.adapters.http.routes.paging import limit_of
 from taximeter.adapters.http.routes.surroundings import Surroundings, instant
 from taximeter.adapters.http.routing import Route
 from taximeter.errors import Rejected
 from taximeter.invoices.document import dump_invoice
 from taximeter.invoices.invoice import Status
-from taximeter.services.billing import proof
 from taximeter.services.billing import service as billing
 from taximeter.services.core import require_customer
 
@@ -68,17 +66,6 @@ class InvoiceRoutes:
                 scope="write", tags=("invoices",), summary="Void a draft or unpaid invoice",
                 request=shapes.VoidBody, response=dict[str, Any],
                 errors=("not_found", "invoice_final"), idempotent=True,
-            ),
-            Route(
-                "GET", "/v1/invoices/{id}/lines/{line}/events", self.line_events,
-                scope="read", tags=("invoices",), summary="The exact events of one line",
-                query=shapes.PageParameters, response=shapes.EventList, errors=("not_found",),
-            ),
-            Route(
-                "GET", "/v1/invoices/{id}/verify", self.verify,
-                scope="read", tags=("invoices",),
-                summary="Recount an invoice and compare its digests",
-                response=shapes.VerifyAnswer, errors=("not_found", "rebuilding"),
             ),
         ]  # fmt: skip
 
@@ -153,26 +140,3 @@ class InvoiceRoutes:
             self._around.actor(request),
         )
         return json_response(billing.invoice_json(stored))
-
-    async def line_events(self, request: Request) -> Response:
-        query = request.query_as(shapes.PageParameters)
-        tenant = self._around.tenant(request)
-        limit = limit_of(query.limit)
-        found = await proof.line_events(
-            self._core,
-            tenant,
-            request.params["id"],
-            request.params["line"],
-            keyset(query.cursor) or 0,
-            limit,
-        )
-        following = str(found[-1].seq) if len(found) == limit else None
-        items = [event_json(tenant, stored) for stored in found]
-        return Response(200, _encode({"items": items, "next": following}))
-
-    async def verify(self, request: Request) -> Response:
-        verdict = await proof.verify(self._core, self._around.tenant(request), request.params["id"])
-        return json_response(verdict)
-
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
