@@ -195,7 +195,11 @@ def test_from_close_to_explanation(terminal: Terminal) -> None:
     shown = terminal.run("explain", invoice_id, "line_1")
     assert "Recounted from the events: the same." in shown
     assert "10 x 0.01 = 0.10" in shown
+    assert [one["amount"] for one in explained["rated"]] == ["0.01", "0.02"]
     terminal.run("explain", invoice_id, "line_9", code=2)
+    back = terminal.json("explain", "1")
+    assert [one["line"]["id"] for one in back["billed"]] == ["line_1"]
+    assert "invoice INV-000001" in terminal.run("explain", "1")
 
 
 def test_keys_are_made_listed_and_revoked(

@@ -258,6 +258,10 @@ def with_invoice(stub: Stub, *, ok: bool = True) -> None:
     stub.routes["GET", "/v1/invoices/inv_1/lines/l1/events"] = Answer(
         body={"items": [event], "next": None}
     )
+    share = {"id": "e5", "amount": "0.30", "tiers": [{"quantity": "3", "unit": "0.10"}]}
+    stub.routes["GET", "/v1/invoices/inv_1/lines/l1/rated"] = Answer(
+        body={"items": [share], "next": None}
+    )
 
 
 def test_invoices_are_listed_and_one_is_shown_as_a_page(stub: Stub, capsys: Capture):
@@ -282,9 +286,33 @@ def test_explain_goes_down_to_the_events_and_recounts(stub: Stub, capsys: Captur
     with_invoice(stub)
     assert main(["explain", "inv_1", "l1", "-n", "1"]) == 0
     out = capsys.readouterr().out
-    for text in ("1000 x 0.10 = 100.00", "812 events", "e5 input_tokens=3", "and 811 more", "same"):
+    for text in (
+        "1000 x 0.10 = 100.00",
+        "812 events",
+        "e5 input_tokens=3  0.30 = 3 x 0.10",
+        "and 811 more",
+        "same",
+    ):
         assert text in out
     assert main(["explain", "inv_1", "l9"]) == 2
+
+
+def test_explain_goes_from_an_event_back_to_the_lines_that_billed_it(stub: Stub, capsys: Capture):
+    with_invoice(stub)
+    receipt = {
+        "status": "accepted", "position": "0:5", "customer": "acme", "meters": ["input_tokens"],
+        "event": {"id": "e5", "time": "2026-10-02T00:00:00Z", "data": {"input_tokens": 3}},
+        "lines": [{"invoice": "inv_1", "line": "l1"}],
+    }  # fmt: skip
+    stub.routes["GET", "/v1/events/receipt"] = Answer(body=receipt)
+    assert main(["explain", "e5", "--source", "api"]) == 0
+    out = capsys.readouterr().out
+    for text in ("e5 input_tokens=3", "accepted", "invoice INV-000007, Tokens", "220.00 USD"):
+        assert text in out
+    assert stub.asked[-2].query == {"id": "e5", "source": "api"}
+    stub.routes["GET", "/v1/events/receipt"] = problem(404, "not_found", detail="No.")
+    assert main(["explain", "e6"]) == 2
+    assert "neither an invoice nor an event 'e6'" in capsys.readouterr().err
 
 
 def test_explain_says_how_a_line_of_packages_comes_about(stub: Stub, capsys: Capture):

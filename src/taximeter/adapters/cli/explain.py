@@ -1,7 +1,8 @@
-"""`explain`: why an amount is what it is, down to the events."""
+"""`explain`: why an amount is what it is, down to the events; and from an event back to amounts."""
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -24,23 +25,32 @@ def explain(
     line: str | None = None,
     *,
     events: Annotated[int, Parameter(name=("--events", "-n"))] = 10,
+    source: str = "",
     server: Server = HERE,
 ) -> int:
     """
-    From an invoice to its lines, their tiers and their events; recounted. Exits 1 if the recount
-    gives something else.
+    From an invoice to its lines, their tiers and their events, with what each event cost;
+    recounted. Exits 1 if the recount gives something else. Or from an event to the lines that
+    billed it.
 
     Parameters
     ----------
     invoice
-        Id or number of the invoice.
+        Id or number of the invoice, or the id of an event.
     line
         Id of one line, to see its events; else all lines without events.
     events
         How many of the line's events to show.
+    source
+        Of the event.
     """
     client = server.client()
-    found = find_invoice(client, invoice)
+    try:
+        found = find_invoice(client, invoice)
+    except NotFound:
+        if line is not None:
+            raise
+        return _explain_event(client, invoice, source, server)
     path = f"/v1/invoices/{segment(found['id'])}"
     report = client.get(f"{path}/verify")
     lines = found.get("lines", [])
@@ -49,14 +59,16 @@ def explain(
         lines = [item for item in lines if item["id"] == line]
         if not lines:
             raise NotFound("not_found", f"The invoice has no line {line!r}.", line=line)
-        answer |= {"line": lines[0], "events": _events(client, path, lines[0], events)}
+        answer |= {"line": lines[0]}
+        answer["events"] = _page(client, path, lines[0], "events", events)
+        answer["rated"] = _page(client, path, lines[0], "rated", events)
     if server.json:
         print_json(answer)
     else:
         out = console()
         out.print(f"Invoice {found.get('number') or found['id']}, {found['customer']}")
         for item in lines:
-            out.print(_tree(item, found, answer.get("events")))
+            out.print(_tree(item, found, answer.get("events"), answer.get("rated")))
         out.print(f"total {money(found['total'], found)}, due {money(found['amount_due'], found)}")
         out.print(_verdict(report))
     return OK if is_verified(report) else DIFFERENCE
@@ -67,16 +79,57 @@ def is_verified(report: dict[str, Any]) -> bool:
     return bool(report.get("ok"))
 
 
-def _events(client: Client, path: str, line: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+def _explain_event(client: Client, event_id: str, source: str, server: Server) -> int:
+    try:
+        receipt = client.get("/v1/events/receipt", id=event_id, source=source)
+    except NotFound:
+        text = f"There is neither an invoice nor an event {event_id!r} of the source {source!r}."
+        raise NotFound("not_found", text) from None
+    billed = []
+    for one in receipt["lines"]:
+        invoice = client.get(f"/v1/invoices/{segment(one['invoice'])}")
+        line = next(line for line in invoice["lines"] if line["id"] == one["line"])
+        billed.append({"invoice": invoice, "line": line})
+    if server.json:
+        print_json(receipt | {"billed": billed})
+    else:
+        _show_event(receipt, billed)
+    return OK
+
+
+def _show_event(receipt: dict[str, Any], billed: list[dict[str, Any]]) -> None:
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    tree = Tree(f"[bold]Event[/] {_event_text(receipt)}  {escape(receipt['status'])}")
+    tree.add(f"counted by {escape(', '.join(receipt['meters']) or 'no meter')}")
+    for one in billed:
+        invoice, line = one["invoice"], one["line"]
+        name = escape(invoice.get("number") or invoice["id"])
+        tree.add(
+            f"invoice {name}, {line_text(line)}  {money(line['amount'], invoice)}  "
+            f"[dim]taximeter explain {name} {escape(line['id'])}[/]"
+        )
+    if not billed:
+        tree.add("on no invoice yet")
+    console().print(tree)
+
+
+def _page(
+    client: Client, path: str, line: dict[str, Any], what: str, limit: int
+) -> list[dict[str, Any]]:
     if not line.get("lineage"):
         return []  # a flat fee has no events behind it
-    page = client.get(f"{path}/lines/{segment(line['id'])}/events", limit=limit)
+    page = client.get(f"{path}/lines/{segment(line['id'])}/{what}", limit=limit)
     items: list[dict[str, Any]] = page["items"]
     return items
 
 
 def _tree(
-    line: dict[str, Any], invoice: dict[str, Any], events: list[dict[str, Any]] | None
+    line: dict[str, Any],
+    invoice: dict[str, Any],
+    events: list[dict[str, Any]] | None,
+    rated: list[dict[str, Any]] | None,
 ) -> Tree:
     from rich.tree import Tree
 
@@ -101,12 +154,17 @@ def _tree(
             f"{lineage['events']} events up to position {lineage['position']} "
             f"[dim]{lineage['digest']}[/]"
         )
-        for event in events or ():
-            branch.add(_event_text(event))
+        for event, share in zip_longest(events or (), rated or ()):
+            branch.add(_event_text(event) + ("" if share is None else _share_text(share)))
         hidden = int(lineage["events"]) - len(events or ())
         if events and hidden > 0:
             branch.add(f"[dim]and {hidden} more[/]")
     return tree
+
+
+def _share_text(share: dict[str, Any]) -> str:
+    steps = " + ".join(f"{tier['quantity']} x {tier['unit']}" for tier in share["tiers"])
+    return f"  [cyan]{share['amount']}[/]" + (f" [dim]= {steps}[/]" if steps else "")
 
 
 def _of_meter(line: dict[str, Any]) -> str:
