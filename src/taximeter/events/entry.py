@@ -25,6 +25,7 @@ _HEAD = struct.Struct("<BBHIq")
 KIND_EVENTS = 0
 KIND_CONSUME = 1  # one usage event written by the gate; the body holds the event and the answer
 KIND_COMMAND = 2  # likewise, of a command that is no usage: it counts for no meter
+KIND_CORRECTION = 3  # retractions and replacements, in lines; see `corrections.facts`
 _LENGTH = struct.Struct("<I")
 _WITH_EFFECTS = 0x80
 

@@ -8,8 +8,9 @@ import msgspec
 
 from taximeter.errors import Damaged, TaximeterError
 from taximeter.events.decode import decode
-from taximeter.events.entry import KIND_EVENTS, Entry
+from taximeter.events.entry import KIND_CORRECTION, KIND_EVENTS, Entry
 from taximeter.events.envelope import Event, Format, Verdict
+from taximeter.events.numbers import read_number
 from taximeter.instants import parse_instant
 
 
@@ -19,6 +20,8 @@ class _Consumed(msgspec.Struct):
 
 
 _consumed = msgspec.json.Decoder(_Consumed)
+# What a retraction holds of an event is as large and as deep as the event was, on top of its own.
+_unbounded = msgspec.json.Decoder(Event, float_hook=read_number)
 
 
 def accepted_events(entry: Entry) -> list[Event]:
@@ -31,6 +34,8 @@ def accepted_events(entry: Entry) -> list[Event]:
     if not entry.accepted:
         return []
     try:
+        if entry.kind == KIND_CORRECTION:
+            return _unbounded.decode_lines(entry.body)
         if entry.kind != KIND_EVENTS:
             return decode(bytes(_consumed.decode(entry.body).event), Format.OBJECT).events
         items = decode(entry.body, entry.format).items

@@ -27,13 +27,22 @@ class FoldAccount(msgspec.Struct, frozen=True):
 
 
 class FoldSpec(msgspec.Struct, frozen=True):
-    """Fold the events with seq in (after, upto] into these counters of these customers."""
+    """
+    Fold the events with seq in (after, upto] into these counters of these customers.
+
+    Attributes:
+        corrected: What was taken back up to this position is left out; None for `upto`. Slices of
+            one history are all corrected up to its end.
+        without: Seqs that are left out as well: what if they had been taken back?
+    """
 
     namespace: str
     after: int
     upto: int
     counters: tuple[Counter, ...]
     accounts: tuple[FoldAccount, ...]
+    corrected: int | None = None
+    without: frozenset[int] = frozenset()
 
     @property
     def subjects(self) -> tuple[str, ...]:

@@ -4,7 +4,17 @@ What the core needs from outside, as narrow protocols with plain values.
 Each port has one contract suite in `tests/contract/` that runs against every adapter of it.
 """
 
+from taximeter.ports.accounting import (
+    AccountingBooks,
+    AccountTotal,
+    ClosedMonth,
+    PaymentBooks,
+    PaymentSource,
+    Settlement,
+    Unearned,
+)
 from taximeter.ports.audit import AuditEntry
+from taximeter.ports.billing import BillingBooks, SettingsVersion
 from taximeter.ports.books import (
     ApiKey,
     Books,
@@ -25,6 +35,7 @@ from taximeter.ports.store import (
     EventStore,
     LineScope,
     Recount,
+    Selection,
     StoredEvent,
     UsageQuery,
     UsageRow,
@@ -32,12 +43,16 @@ from taximeter.ports.store import (
 
 __all__ = [
     "AccountSum",
+    "AccountTotal",
+    "AccountingBooks",
     "ApiKey",
     "AuditEntry",
     "BilledPeriod",
+    "BillingBooks",
     "Books",
     "CatalogVersion",
     "Clock",
+    "ClosedMonth",
     "DeadLetter",
     "Disabling",
     "EventLog",
@@ -50,17 +65,23 @@ __all__ = [
     "LoggedEntry",
     "NoticeBooks",
     "Outcome",
+    "PaymentBooks",
+    "PaymentSource",
     "Recount",
     "RuleBooks",
     "RuleFire",
+    "Selection",
     "Sender",
     "Sent",
+    "Settlement",
+    "SettingsVersion",
     "StoredAlert",
     "StoredEvent",
     "StoredInvoice",
     "StoredMark",
     "StoredReply",
     "SubscriptionRevision",
+    "Unearned",
     "UsageQuery",
     "UsageRow",
 ]

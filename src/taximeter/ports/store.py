@@ -13,12 +13,20 @@ from taximeter.periods import Period
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """One accepted event with its place in the log and its resolved instants (microseconds)."""
+    """
+    One accepted event with its place in the log and its resolved instants (microseconds).
+
+    Attributes:
+        retracted_by: Seq of the retraction that took it back, if the answer tells.
+        replaced_by: Seq of the event that stands in for it, likewise.
+    """
 
     seq: int
     time: int
     received_at: int
     event: Event
+    retracted_by: int | None = None
+    replaced_by: int | None = None
 
 
 class UsageQuery(msgspec.Struct, frozen=True):
@@ -80,7 +88,10 @@ class Recount(msgspec.Struct, frozen=True):
 
 
 class EventsQuery(msgspec.Struct, frozen=True):
-    """Stored events, newest seq first. `before` is exclusive and serves as the cursor."""
+    """
+    Stored events, newest seq first, with what became of them. `before` is exclusive and serves as
+    the cursor.
+    """
 
     namespace: str
     upto: int
@@ -90,6 +101,31 @@ class EventsQuery(msgspec.Struct, frozen=True):
     end: int | None = None
     before: int | None = None
     limit: int = 100
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """
+    Events to be looked at one by one, ascending by seq, with what became of them.
+
+    Attributes:
+        upto: Log position; neither later events nor later corrections are seen.
+        seqs: Only these; None for all. `first` and `last` bound them, both inclusive.
+        filter: A filter expression, or None.
+        standing: Leave out what was taken back.
+    """
+
+    namespace: str
+    upto: int
+    limit: int
+    seqs: tuple[int, ...] | None = None
+    first: int = 1
+    last: int | None = None
+    subjects: tuple[str, ...] | None = None
+    type: str | None = None
+    start: int | None = None
+    end: int | None = None
+    filter: str | None = None
+    standing: bool = False
 
 
 class EventStore(Protocol):
@@ -109,12 +145,17 @@ class EventStore(Protocol):
         """Events of one line with seq > after, ascending."""
         ...
 
+    def select(self, selection: Selection) -> list[StoredEvent]:
+        """Raises `Rejected` (`invalid_filter`)."""
+        ...
+
     def find(self, namespace: str, seq: int) -> StoredEvent | None: ...
 
     def count_by_subject(
         self, namespace: str, upto: int, subjects: Sequence[str]
     ) -> dict[str, int]:
-        """How many events each of these subjects has, of any type; those without are absent."""
+        """How many events that stand each of these subjects has, of any type; those without are
+        absent."""
         ...
 
     def scan(

@@ -19,6 +19,7 @@ from taximeter.ports import (
     EventsQuery,
     LineScope,
     Recount,
+    Selection,
     StoredEvent,
     UsageQuery,
     UsageRow,
@@ -77,6 +78,7 @@ class Store(Protocol):
     async def line_events(
         self, scope: LineScope, group: tuple[str | None, ...], after: int, limit: int
     ) -> list[StoredEvent]: ...
+    async def select(self, selection: Selection) -> list[StoredEvent]: ...
     async def find(self, namespace: str, seq: int) -> StoredEvent | None: ...
     async def count_by_subject(
         self, namespace: str, upto: int, subjects: Sequence[str]

@@ -33,15 +33,25 @@ from taximeter.adapters.store.lookups import (
     list_events,
     received,
     scan,
+    select,
 )
 from taximeter.adapters.store.recounts import recount
 from taximeter.adapters.store.rows import Chunk, ReadLog, chunks
+from taximeter.adapters.store.standing import COLUMNS, TABLE, annotated, note, with_standing
 from taximeter.adapters.store.usage import usage
 from taximeter.adapters.store.wire import SEAL_ROWS, Progress
 from taximeter.errors import Unavailable
 from taximeter.live.refold import Folded, FoldSpec, refold
 from taximeter.periods import Period
-from taximeter.ports import EventsQuery, LineScope, Recount, StoredEvent, UsageQuery, UsageRow
+from taximeter.ports import (
+    EventsQuery,
+    LineScope,
+    Recount,
+    Selection,
+    StoredEvent,
+    UsageQuery,
+    UsageRow,
+)
 from taximeter.rules.trial import Trial, TrialSpec, run_trial
 
 MERGED_ROWS: Final = 1_000_000
@@ -55,7 +65,7 @@ up member names costs itself speed, and nobody else memory."""
 _TAIL: Final = """
 CREATE OR REPLACE TABLE tail (
     seq BIGINT, namespace VARCHAR, id VARCHAR, source VARCHAR, "type" VARCHAR, subject VARCHAR,
-    "time" BIGINT, received_at BIGINT, data VARCHAR)
+    "time" BIGINT, received_at BIGINT, data VARCHAR, retracts BIGINT, replaces BIGINT)
 """
 
 _T = TypeVar("_T")
@@ -102,6 +112,8 @@ class ColumnarStore:
         self._files: list[EventFile] = []  # from seq 1 without a gap
         self._ahead = find_files(self._directory, self._db, durable)  # behind a gap
         self._position = 0
+        self._db.execute(TABLE)
+        self._corrected = False
         self._empty_tail()
         self._adopt()
         self._define_events()
@@ -113,6 +125,7 @@ class ColumnarStore:
             if file.first == self._position + 1:
                 self._seal_tail()
                 self._files.append(file)
+                self._corrected |= note(self._db, _reading([file]))
                 self._position = file.last
             else:
                 file.path.unlink()
@@ -178,6 +191,11 @@ class ColumnarStore:
             added |= self._add_rest_column()
             columns["rest"] = _rest(chunk, crowded)
         self._insert(columns)
+        if "retracts" in columns:
+            first = self._position + 1
+            note(self._db, f"(SELECT * FROM tail WHERE seq >= {first})")
+            added |= not self._corrected
+            self._corrected = True
         self._tail_rows += chunk.rows
         self._position += chunk.rows
         if added:
@@ -193,10 +211,7 @@ class ColumnarStore:
         return True
 
     def _insert(self, columns: dict[str, Any]) -> None:
-        selected = ", ".join(
-            "rest::JSON::MAP(VARCHAR, VARCHAR) AS rest" if name == "rest" else f'"{name}"'
-            for name in columns
-        )
+        selected = ", ".join(map(_selected, columns))
         self._db.register("chunk", columns)
         try:
             self._db.execute(f"INSERT INTO tail BY NAME SELECT {selected} FROM chunk")
@@ -247,11 +262,12 @@ class ColumnarStore:
         return True
 
     def _define_events(self) -> None:
-        """The view `events`: files and tail as one relation."""
+        """The view `events`: files and tail as one relation, with `retracted_by`."""
         parts = ["SELECT * FROM tail"]
         if self._files:
             parts.insert(0, f"SELECT * FROM {_reading(self._files)}")
-        self._db.execute(f"CREATE OR REPLACE VIEW events AS {' UNION ALL BY NAME '.join(parts)}")
+        every = with_standing(" UNION ALL BY NAME ".join(parts), corrected=self._corrected)
+        self._db.execute(f"CREATE OR REPLACE VIEW events AS {every}")
         described = self._db.execute("DESCRIBE events").fetchall()
         self._relation = sql.Relation({row[0] for row in described}, self._holds_nested)
 
@@ -272,7 +288,17 @@ class ColumnarStore:
         return self._answer(upto, lambda: recount(self._db, self._relation, scopes))
 
     def events(self, query: EventsQuery) -> list[StoredEvent]:
-        return self._answer(query.upto, lambda: list_events(self._db, self._sources(), query))
+        return self._answer(query.upto, lambda: self._listed(query))
+
+    def _listed(self, query: EventsQuery) -> list[StoredEvent]:
+        return annotated(self._db, list_events(self._db, self._sources(), query), query.upto)
+
+    def select(self, selection: Selection) -> list[StoredEvent]:
+        return self._answer(selection.upto, lambda: self._selected(selection))
+
+    def _selected(self, selection: Selection) -> list[StoredEvent]:
+        found = select(self._db, self._relation, selection)
+        return annotated(self._db, found, selection.upto)
 
     def line_events(
         self, scope: LineScope, group: tuple[str | None, ...], after: int, limit: int
@@ -303,7 +329,7 @@ class ColumnarStore:
 
     def fold(self, spec: FoldSpec) -> Folded:
         """What counters would have counted, from the events with seq in (after, upto]."""
-        self.refresh(spec.upto)
+        self.refresh(max(spec.upto, spec.corrected or 0))
         events = scan(
             self._db,
             spec.namespace,
@@ -311,8 +337,10 @@ class ColumnarStore:
             spec.event_types,
             spec.subjects,
             after=spec.after,
+            corrected=spec.corrected,
         )
-        return refold(spec, ((stored.event, stored.time) for stored in events))
+        left_out = spec.without
+        return refold(spec, ((one.event, one.time) for one in events if one.seq not in left_out))
 
     def trial(self, spec: TrialSpec) -> Trial:
         """When a rule would have fired."""
@@ -380,6 +408,13 @@ def _connect(directory: Path, threads: int, memory_limit: str) -> duckdb.DuckDBP
             null_handling=FunctionNullHandling.SPECIAL,
         )
     return db
+
+
+def _selected(column: str) -> str:
+    """A column of a chunk as the tail has it."""
+    if column == "rest":
+        return "rest::JSON::MAP(VARCHAR, VARCHAR) AS rest"
+    return f"nullif({column}, 0) AS {column}" if column in COLUMNS else f'"{column}"'
 
 
 def _reading(files: Sequence[EventFile]) -> str:

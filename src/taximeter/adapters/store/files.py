@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import duckdb
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Of the columns and of the spelling of leaves. Files of another version are rebuilt."""
 
 _NAME: Final = re.compile(r"(\d{20})-(\d{20})\.parquet")

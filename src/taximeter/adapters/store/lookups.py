@@ -18,12 +18,15 @@ from taximeter.adapters.store.sql import (
     meter_conditions,
     value_column,
 )
+from taximeter.adapters.store.standing import seen
 from taximeter.adapters.store.usage import one_of
+from taximeter.meters.filters import parse_filter
 from taximeter.periods import Period
-from taximeter.ports import EventsQuery, LineScope, StoredEvent
+from taximeter.ports import EventsQuery, LineScope, Selection, StoredEvent
 
 _FETCH_ROWS: Final = 10_000
 _COLUMNS: Final = ", ".join(f'"{name}"' for name in EVENT_COLUMNS)
+_IS_USAGE: Final = "NOT (starts_with(type, 'taximeter.') AND starts_with(source, 'taximeter/'))"
 
 
 def list_events(
@@ -48,9 +51,7 @@ def list_events(
         conditions.append(f"type = {statement.bind(query.type)}")
     else:
         # The gate's own commands (a grant, a hold) are no usage; who wants them names their type.
-        conditions.append(
-            "NOT (starts_with(type, 'taximeter.') AND starts_with(source, 'taximeter/'))"
-        )
+        conditions.append(_IS_USAGE)
     if query.start is not None:
         conditions.append(f'"time" >= {statement.bind(query.start)}')
     if query.end is not None:
@@ -67,6 +68,46 @@ def list_events(
         if len(found) == query.limit:
             break
     return found
+
+
+def select(
+    db: duckdb.DuckDBPyConnection, relation: Relation, selection: Selection
+) -> list[StoredEvent]:
+    """
+    Ascending. The node's own commands are no usage and are left out.
+
+    Raises:
+        Rejected: `invalid_filter`.
+    """
+    statement = Statement(relation)
+    last = selection.upto if selection.last is None else min(selection.upto, selection.last)
+    conditions = [
+        f"namespace = {statement.bind(selection.namespace)}",
+        f"seq >= {statement.bind(selection.first)}",
+        f"seq <= {statement.bind(last)}",
+        _IS_USAGE,
+    ]
+    if selection.standing:
+        conditions.append(seen(statement.bind(selection.upto)))
+    if selection.seqs is not None:
+        seqs = statement.bind(list(selection.seqs))
+        conditions.append(f"seq IN (SELECT unnest({seqs}::BIGINT[]))")
+    if selection.subjects is not None:
+        conditions.append(one_of(statement, "subject", selection.subjects))
+    if selection.type is not None:
+        conditions.append(f"type = {statement.bind(selection.type)}")
+    if selection.start is not None:
+        conditions.append(f'"time" >= {statement.bind(selection.start)}')
+    if selection.end is not None:
+        conditions.append(f'"time" < {statement.bind(selection.end)}')
+    if selection.filter is not None:
+        conditions.append(statement.condition(parse_filter(selection.filter)))
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM events WHERE {' AND '.join(conditions)} "
+        f"ORDER BY seq LIMIT {statement.bind(selection.limit)}",
+        statement.parameters,
+    ).fetchall()
+    return list(map(stored_event, rows))
 
 
 def line_events(
@@ -89,7 +130,7 @@ def line_events(
     conditions = [
         f"namespace = {statement.bind(scope.namespace)}",
         f"seq > {statement.bind(after)}",
-        f"seq <= {statement.bind(scope.upto)}",
+        seen(statement.bind(scope.upto)),
         f'"time" >= {statement.bind(scope.period.start)}',
         f'"time" < {statement.bind(scope.period.end)}',
         one_of(statement, "subject", scope.subjects),
@@ -111,11 +152,12 @@ def line_events(
 def count_by_subject(
     db: duckdb.DuckDBPyConnection, namespace: str, upto: int, subjects: Sequence[str]
 ) -> dict[str, int]:
-    """Subject -> how many events of any type it has up to a position; those without are absent."""
+    """Subject -> how many events of any type it has that stand; those without are absent."""
     statement = Statement(NO_LEAVES)
     conditions = [
         f"namespace = {statement.bind(namespace)}",
-        f"seq <= {statement.bind(upto)}",
+        seen(statement.bind(upto)),
+        "retracts IS NULL",
         one_of(statement, "subject", tuple(subjects)),
     ]
     rows = db.execute(
@@ -149,8 +191,14 @@ def scan(
     subjects: tuple[str, ...] | None,
     *,
     after: int = 0,
+    corrected: int | None = None,
 ) -> Iterator[StoredEvent]:
-    """All events of these types (and subjects) in any order; other queries may run meanwhile."""
+    """
+    All events of these types (and subjects) in any order; other queries may run meanwhile.
+
+    Args:
+        corrected: What was taken back up to this position is left out; None for `upto`.
+    """
     if not types or subjects == ():
         return
     statement = Statement(NO_LEAVES)
@@ -158,6 +206,7 @@ def scan(
         f"namespace = {statement.bind(namespace)}",
         f"seq > {statement.bind(after)}",
         f"seq <= {statement.bind(upto)}",
+        seen(statement.bind(upto if corrected is None else corrected)),
         one_of(statement, "type", types),
     ]
     if subjects is not None:
@@ -185,7 +234,7 @@ def received(
     statement = Statement(NO_LEAVES)
     conditions = [
         f"namespace = {statement.bind(namespace)}",
-        f"seq <= {statement.bind(upto)}",
+        seen(statement.bind(upto)),
         one_of(statement, "type", types),
         f"received_at >= {statement.bind(span.start)}",
         f"received_at < {statement.bind(span.end)}",

@@ -31,7 +31,15 @@ from taximeter.adapters.store.wire import (
 )
 from taximeter.errors import TaximeterError, Unavailable
 from taximeter.live.refold import Folded, FoldSpec
-from taximeter.ports import EventsQuery, LineScope, Recount, StoredEvent, UsageQuery, UsageRow
+from taximeter.ports import (
+    EventsQuery,
+    LineScope,
+    Recount,
+    Selection,
+    StoredEvent,
+    UsageQuery,
+    UsageRow,
+)
 from taximeter.rules.trial import Trial, TrialSpec
 
 MAX_PENDING: Final = 64
@@ -150,6 +158,10 @@ class StoreProcess:
     ) -> list[StoredEvent]:
         found: list[StoredEvent] = await self.call("line_events", scope, group, after, limit)
         return found
+
+    async def select(self, selection: Selection) -> list[StoredEvent]:
+        selected: list[StoredEvent] = await self.call("select", selection)
+        return selected
 
     async def find(self, namespace: str, seq: int) -> StoredEvent | None:
         found: StoredEvent | None = await self.call("find", namespace, seq)

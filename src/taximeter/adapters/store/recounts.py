@@ -26,6 +26,7 @@ from taximeter.adapters.store.sql import (
     totals,
     value_column,
 )
+from taximeter.adapters.store.standing import seen
 from taximeter.adapters.store.weighed import point_columns, reach, weighed
 from taximeter.invoices.lineage import leaf_bytes, merkle_digest
 from taximeter.meters.definition import Meter, weighs_time
@@ -166,7 +167,7 @@ def _events_of(
             SELECT scope{groups}, {value_column(statement, example.meter)} AS value,
                    seq, id, source, "type", subject, "time", data
             FROM events JOIN scopes ON subject = scope_subject
-                AND "time" >= scope_start AND "time" < scope_end AND seq <= scope_upto
+                AND "time" >= scope_start AND "time" < scope_end AND {seen("scope_upto")}
             WHERE {" AND ".join(conditions)})
         WHERE value IS NOT NULL
     """
@@ -183,7 +184,7 @@ def _points_of(
     statement = Statement(relation)
     groups = _groups(statement, example)
     conditions = _conditions(statement, example, scopes, alike)
-    within = ["subject = scope_subject", '"time" < scope_end', "seq <= scope_upto"]
+    within = ["subject = scope_subject", '"time" < scope_end', seen("scope_upto")]
     within += reach(example.meter, "scope_start")
     text = f"""
         SELECT scope, scope_start AS place_start{groups},

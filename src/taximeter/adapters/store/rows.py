@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 
 from taximeter.adapters.store.leaves import Leaf, Leaves, spelled
+from taximeter.corrections import facts
 from taximeter.errors import Damaged
-from taximeter.events.entry import KIND_EVENTS, Entry
+from taximeter.events.entry import KIND_CORRECTION, KIND_EVENTS, Entry
 from taximeter.events.envelope import Event, Format, Verdict
 from taximeter.events.numbers import read_number
 from taximeter.instants import format_instant, parse_instant
@@ -82,6 +83,8 @@ def accepted_items(entry: Entry) -> list[Item]:
 
 
 def _decoded_whole(entry: Entry) -> list[Item]:
+    if entry.kind == KIND_CORRECTION:
+        return [_of_correction(_item.decode(line)) for line in _lines(entry.body)]
     if entry.kind != KIND_EVENTS:
         return [_consumed.decode(entry.body).event]
     match entry.format:
@@ -91,6 +94,13 @@ def _decoded_whole(entry: Entry) -> list[Item]:
             return _array.decode(entry.body)
         case Format.LINES:
             return [_item.decode(line) for line in _lines(entry.body)]
+
+
+def _of_correction(item: Item) -> Item:
+    """Without the event that a retraction takes back: that is a row of its own."""
+    if item.type == facts.RETRACTION and item.data is not None:
+        item.data = {name: value for name, value in item.data.items() if name != "event"}
+    return item
 
 
 def _decoded_apart(entry: Entry) -> list[Item]:
@@ -129,7 +139,8 @@ class Chunk(msgspec.Struct):
     A run of events as equally long columns.
 
     Attributes:
-        fixed: The columns every event has; seq and instants as int64, texts as objects.
+        fixed: The columns every event has; seq and instants as int64, texts as objects. A run
+            with corrections also has what those take back and replace, 0 for nothing.
         leaves: Path -> one leaf a row, None where there is none.
     """
 
@@ -159,6 +170,7 @@ class _Collector:
         self._seqs: list[int] = []
         self._received: list[int] = []
         self._namespaces: list[str] = []
+        self._corrections: list[bool] = []
 
     def add(self, logged: LoggedEntry, after: int) -> None:
         entry = logged.entry
@@ -171,11 +183,13 @@ class _Collector:
         self._seqs += range(seq, seq + len(items))
         self._received += [entry.received_at] * len(items)
         self._namespaces += [entry.namespace] * len(items)
+        self._corrections += [entry.kind == KIND_CORRECTION] * len(items)
 
     def chunk(self) -> Chunk:
         items, rows = self.items, len(self.items)
         datas = [item.data for item in items]
-        leaves = Leaves(datas)
+        # No meter reads what a retraction says about itself.
+        leaves = Leaves([None if i.type == facts.RETRACTION else i.data for i in items])
         return Chunk(
             rows=rows,
             fixed={
@@ -188,9 +202,19 @@ class _Collector:
                 "time": np.array(self._times(), dtype=np.int64),
                 "received_at": np.array(self._received, dtype=np.int64),
                 "data": _texts([None if d is None else _canonical_text(d) for d in datas]),
+                **self._corrected(),
             },
             leaves={p: _spread(rows, *column) for p, column in leaves.columns.items()},
         )
+
+    def _corrected(self) -> dict[str, NDArray[Any]]:
+        if not any(self._corrections):
+            return {}
+        pairs = list(zip(self.items, self._corrections, strict=True))
+        return {
+            "retracts": np.array([facts.retracts(i.id) if c else 0 for i, c in pairs], np.int64),
+            "replaces": np.array([facts.replaces(i.id) if c else 0 for i, c in pairs], np.int64),
+        }
 
     def _times(self) -> list[int]:
         pairs = zip(self.items, self._received, strict=True)

@@ -18,6 +18,7 @@ from taximeter.adapters.store.sql import (
     totals,
     value_column,
 )
+from taximeter.adapters.store.standing import seen
 from taximeter.adapters.store.weighed import point_columns, reach, weighed
 from taximeter.meters.definition import weighs_time
 from taximeter.periods import Period
@@ -35,7 +36,7 @@ def usage(db: duckdb.DuckDBPyConnection, relation: Relation, query: UsageQuery) 
     dimensions = dimension_columns(statement, query.meter, query.group_by)
     conditions = [
         f"namespace = {statement.bind(query.namespace)}",
-        f"seq <= {statement.bind(query.upto)}",
+        seen(statement.bind(query.upto)),
         *meter_conditions(statement, query.meter, query.filter),
     ]
     windows = [w for w in query.windows if w.start < w.end]

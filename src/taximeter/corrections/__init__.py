@@ -1,0 +1,1 @@
+"""Corrections of events: nothing is edited or deleted, one more fact says what was wrong."""
