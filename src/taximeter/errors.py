@@ -147,6 +147,12 @@ CODES: Final[dict[str, str]] = {
     "invoice_not_in_review": "Only an invoice in review can be approved.",
     "invoice_not_issued": "Only an issued invoice can be paid.",
     "invoice_final": "The invoice is final; correct it with a later entry instead.",
+    "exceeds_invoice": "More would be paid on the invoice than is open on it.",
+    "exceeds_payment": "More would be used of the payment than is left of it.",
+    "payment_conflict": "A payment with this id but other content is known.",
+    "payment_reversed": "The payment was reversed; nothing can be done with it any more.",
+    "payment_refunded": "Some of the payment was paid back, so it cannot be reversed.",
+    "invalid_signature": "The message is not signed by who it names, or not just now.",
     "period_open": "The period has not ended yet.",
     # notices
     "alert_invalid": "The alert is not one: a member is missing, unknown or of the wrong form.",

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from taximeter.customers import Customer, Subscription
+from taximeter.ports.accounting import AccountingBooks
 from taximeter.ports.audit import AuditEntry
 from taximeter.ports.invoices import InvoiceBooks
 from taximeter.ports.notices import NoticeBooks
@@ -70,7 +71,7 @@ class StoredReply(msgspec.Struct, frozen=True):
     created_at: int
 
 
-class Books(InvoiceBooks, NoticeBooks, RuleBooks, Protocol):
+class Books(InvoiceBooks, NoticeBooks, RuleBooks, AccountingBooks, Protocol):
     """
     Everything that is configured or billed. Each call is one transaction, durable on return, with
     its audit entry inside. Called by one thread at a time. A write may raise `Unavailable`

@@ -15,8 +15,10 @@ from pathlib import Path
 import msgspec
 
 from taximeter.adapters.books import invoice_table, rows
+from taximeter.adapters.books.accounting_table import AccountingTable
 from taximeter.adapters.books.connection import Connection
 from taximeter.adapters.books.notice_table import NoticeTable
+from taximeter.adapters.books.payment_table import PaymentTable
 from taximeter.adapters.books.rule_table import RuleTable
 from taximeter.customers import Customer, Subscription
 from taximeter.errors import NotFound, Refused, Rejected
@@ -32,7 +34,7 @@ from taximeter.ports import (
 )
 
 
-class SqliteBooks(NoticeTable, RuleTable):
+class SqliteBooks(NoticeTable, RuleTable, AccountingTable, PaymentTable):
     """
     Everything that is configured or billed, in `path`.
 

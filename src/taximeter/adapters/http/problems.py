@@ -47,6 +47,7 @@ STATUS_OF_FAMILY: Final[dict[type[TaximeterError], int]] = {
 _CODES_OF_STATUS: Final[dict[int, str]] = {
     400: """
         invalid_json duplicate_key too_deep empty_body invalid_event bad_request corrupt_encoding
+        invalid_signature
     """,
     401: "unauthenticated",
     402: "insufficient_credit",
@@ -59,7 +60,7 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
         subscription_unchanged invoice_not_draft
         invoice_in_review invoice_not_in_review invoice_not_issued invoice_final period_open catalog_changed idempotency_in_flight
         not_sandbox already_resolved reservation_expired grant_ended webhook_disabled
-        mail_not_configured
+        mail_not_configured payment_conflict payment_reversed payment_refunded
     """,
     413: "body_too_large batch_too_large event_too_large",
     415: "unsupported_media_type unsupported_encoding",
@@ -69,7 +70,7 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
         unknown_currency unknown_timezone unknown_plan change_in_past currency_mismatch
         too_many_windows amount_not_countable
         feature_not_metered idempotency_key_reused invalid_file alert_invalid webhook_url_refused
-        exceeds_reservation
+        exceeds_reservation exceeds_invoice exceeds_payment
     """,
     429: "overloaded rate_limited",
     431: "headers_too_large",

@@ -1,0 +1,93 @@
+"""
+Payments: money that came in, and where it came from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from taximeter.instants import format_instant
+from taximeter.money import format_minor
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Money received from a customer. A fact: it is reversed, never changed.
+
+    Attributes:
+        id: As who reports it names it; the same payment again is found by it.
+        amount_minor: Above 0.
+        at: When the money was received, microseconds.
+        reference: Of the bank or the processor; free text.
+        origin: "api", or the webhook source that told it.
+        recorded_at: When it became known.
+        reversed_at: When it was taken back; None while it stands.
+        reason: Of the reversal.
+    """
+
+    id: str
+    customer: str
+    currency: str
+    amount_minor: int
+    at: int
+    reference: str = ""
+    origin: str = "api"
+    recorded_at: int = 0
+    reversed_at: int | None = None
+    reason: str = ""
+
+    def same_as(self, other: Payment) -> bool:
+        """Whether both tell of the same money, whoever told it first."""
+        return (self.customer, self.currency, self.amount_minor, self.reference) == (
+            other.customer,
+            other.currency,
+            other.amount_minor,
+            other.reference,
+        )
+
+
+class PaymentState(msgspec.Struct, frozen=True):
+    """
+    A payment and what became of it.
+
+    Attributes:
+        allocated: Invoice -> what it pays of it, minor units; in the order of their first parts.
+        refunded_minor: Paid back to the customer.
+        left_minor: On the customer's account, not used yet.
+    """
+
+    payment: Payment
+    allocated: dict[str, int]
+    refunded_minor: int
+    left_minor: int
+
+    @property
+    def status(self) -> str:
+        if self.payment.reversed_at is not None:
+            return "reversed"
+        return "unallocated" if self.left_minor else "allocated"
+
+    def to_json(self) -> dict[str, Any]:
+        payment, currency = self.payment, self.payment.currency
+        reversed_at = payment.reversed_at
+        return {
+            "id": payment.id,
+            "customer": payment.customer,
+            "status": self.status,
+            "amount": format_minor(payment.amount_minor, currency),
+            "currency": currency,
+            "at": format_instant(payment.at),
+            "reference": payment.reference,
+            "origin": payment.origin,
+            "recorded_at": format_instant(payment.recorded_at),
+            "invoices": [
+                {"invoice": invoice, "amount": format_minor(minor, currency)}
+                for invoice, minor in self.allocated.items()
+            ],
+            "refunded": format_minor(self.refunded_minor, currency),
+            "unallocated": format_minor(self.left_minor, currency),
+            "reversed_at": None if reversed_at is None else format_instant(reversed_at),
+            "reason": payment.reason or None,
+        }

@@ -1,0 +1,208 @@
+"""
+The journal and what it adds up to, in SQLite: the part of `ports.Books` about accounts.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from taximeter.accounting.journal import Account, JournalEntry
+from taximeter.accounting.matching import OpenInvoice
+from taximeter.accounting.recognition import (
+    format_month,
+    month_of,
+    month_start,
+    next_month,
+    parse_month,
+    services_of,
+)
+from taximeter.accounting.standing import InvoiceStanding
+from taximeter.adapters.books import journal_table, receivable_table, rows
+from taximeter.adapters.books.connection import Connection
+from taximeter.periods import local_day
+from taximeter.ports import AuditEntry
+from taximeter.ports.accounting import AccountTotal, ClosedMonth, Unearned
+
+
+class AccountingTable:
+    """Each method is one transaction, as all of the books'."""
+
+    _connection: Connection
+
+    def write_off(
+        self, namespace: str, invoice_id: str, reason: str, now: int, audit: AuditEntry
+    ) -> None:
+        with self._connection.write() as sqlite:
+            receivable_table.write_off(sqlite, namespace, invoice_id, reason, now)
+            rows.add_audit(sqlite, audit)
+
+    def open_invoices(
+        self, namespace: str, *, customer: str | None = None, at: int | None = None
+    ) -> list[OpenInvoice]:
+        with self._connection.read() as sqlite:
+            if at is None:
+                return receivable_table.open_invoices(sqlite, namespace, customer, None)
+            return receivable_table.open_invoices_at(sqlite, namespace, customer, at)
+
+    def invoice_standings(self, namespace: str, ids: Sequence[str]) -> dict[str, InvoiceStanding]:
+        with self._connection.read() as sqlite:
+            return receivable_table.standings(sqlite, namespace, ids)
+
+    def customer_balance(self, namespace: str, customer: str) -> dict[str, int]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                "SELECT currency, sum(left_minor) FROM customer_balances "
+                "WHERE namespace = ? AND customer = ? AND left_minor > 0 "
+                "GROUP BY currency ORDER BY currency",
+                (namespace, customer),
+            )
+            return dict(found.fetchall())
+
+    def note_reminded(self, namespace: str, invoice_id: str, step: int) -> None:
+        with self._connection.write() as sqlite:
+            sqlite.execute(
+                "UPDATE receivables SET reminded = max(reminded, ?) "
+                "WHERE namespace = ? AND invoice = ?",
+                (step, namespace, invoice_id),
+            )
+
+    def journal(
+        self,
+        namespace: str,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        customer: str | None = None,
+        invoice: str | None = None,
+        after: tuple[int, int] | None = None,
+        limit: int | None = None,
+    ) -> list[tuple[int, JournalEntry]]:
+        clauses: list[str] = ["namespace = ?"]
+        values: list[Any] = [namespace]
+        wanted = {
+            "at >= ?": start, "at < ?": end, "customer = ?": customer, "invoice = ?": invoice,
+        }  # fmt: skip
+        for clause, value in wanted.items():
+            if value is not None:
+                clauses.append(clause)
+                values.append(value)
+        if after is not None:
+            clauses.append("(at, rank) > (?, ?)")
+            values += after
+        where = f"{' AND '.join(clauses)} ORDER BY at, rank LIMIT ?"
+        with self._connection.read() as sqlite:
+            return journal_table.read_ranked(
+                sqlite, where, (*values, -1 if limit is None else limit)
+            )
+
+    def trial_balance(
+        self, namespace: str, *, upto: int | None = None, start: int | None = None
+    ) -> list[AccountTotal]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                "SELECT account, currency, sum(amount_minor) FROM journal_postings "
+                "WHERE namespace = ? AND (? IS NULL OR at <= ?) AND (? IS NULL OR at >= ?) "
+                "GROUP BY account, currency",
+                (namespace, upto, upto, start, start),
+            )
+            sums = [AccountTotal(Account(account), *rest) for account, *rest in found]
+        order = {account: place for place, account in enumerate(Account)}
+        return sorted(sums, key=lambda one: (one.currency, order[one.account]))
+
+    # --- recognition --------------------------------------------------------------------------
+
+    def unearned(self, namespace: str) -> list[Unearned]:
+        with self._connection.read() as sqlite:
+            return [_unearned(sqlite, namespace, *row) for row in _with_deferred(sqlite, namespace)]
+
+    def closed_months(self, namespace: str) -> list[ClosedMonth]:
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                "SELECT month, closed_at FROM closed_months WHERE namespace = ? ORDER BY month",
+                (namespace,),
+            )
+            return [ClosedMonth(parse_month(month), closed_at, 0) for month, closed_at in found]
+
+    def close_month(self, namespace: str, month: date, now: int, audit: AuditEntry) -> ClosedMonth:
+        with self._connection.write() as sqlite:
+            known = sqlite.execute(
+                "SELECT closed_at FROM closed_months WHERE namespace = ? AND month = ?",
+                (namespace, format_month(month)),
+            ).fetchone()
+            if known is not None:
+                return ClosedMonth(month, known[0], 0)
+            booked = 0
+            for one in _open_months(sqlite, namespace, month):
+                booked += _recognise_all(sqlite, namespace, one, now)
+                rows.insert(
+                    sqlite,
+                    "closed_months",
+                    namespace=namespace,
+                    month=format_month(one),
+                    end_at=month_start(next_month(one)),
+                    closed_at=now,
+                )
+            rows.add_audit(sqlite, audit)
+            return ClosedMonth(month, now, booked)
+
+
+def _open_months(sqlite: sqlite3.Connection, namespace: str, last: date) -> list[date]:
+    """Every month with entries, up to one, that is not closed; and that one. Oldest first."""
+    opened = journal_table.opened(sqlite, namespace)
+    (first,) = sqlite.execute(
+        "SELECT min(at) FROM journal_entries WHERE namespace = ? AND at >= ?", (namespace, opened)
+    ).fetchone()
+    month = last if first is None else min(last, month_of(first))
+    if opened:
+        month = month_of(opened)  # months follow each other without a gap
+    months = []
+    while month <= last:
+        months.append(month)
+        month = next_month(month)
+    return months or [last]
+
+
+def _recognise_all(sqlite: sqlite3.Connection, namespace: str, month: date, now: int) -> int:
+    """How many invoices had earned something."""
+    booked = 0
+    for invoice_id, *_ in _with_deferred(sqlite, namespace):
+        invoice = receivable_table.document(sqlite, namespace, invoice_id)
+        entry_id = f"close:{format_month(month)}:{invoice_id}"
+        minor = receivable_table.recognise(
+            sqlite, namespace, invoice, entry_id, next_month(month), month, now
+        )
+        booked += minor != 0
+    return booked
+
+
+def _with_deferred(
+    sqlite: sqlite3.Connection, namespace: str
+) -> list[tuple[str, str, int, int, str]]:
+    return sqlite.execute(
+        "SELECT invoice, currency, deferred_minor, issued_at, timezone FROM receivables "
+        "WHERE namespace = ? AND deferred_minor <> 0 ORDER BY issued_at, invoice",
+        (namespace,),
+    ).fetchall()
+
+
+def _unearned(
+    sqlite: sqlite3.Connection,
+    namespace: str,
+    invoice_id: str,
+    currency: str,
+    deferred_minor: int,
+    issued_at: int,
+    timezone: str,
+) -> Unearned:
+    invoice = receivable_table.document(sqlite, namespace, invoice_id)
+    credited = receivable_table.credited_lines(sqlite, namespace, invoice_id)
+    return Unearned(
+        invoice=invoice_id,
+        currency=currency,
+        deferred_minor=deferred_minor,
+        issued_day=local_day(issued_at, timezone),
+        services=services_of(invoice, timezone, credited),
+    )
