@@ -143,6 +143,7 @@ CODES: Final[dict[str, str]] = {
     "grant_ended": "The grant has ended: it was voided, or it expired.",
     # invoices
     "invoice_not_draft": "Only a draft invoice can be finalised or discarded.",
+    "invoice_changed": "The invoice changed meanwhile; read it again.",
     "invoice_in_review": "The invoice is in review; approve it first.",
     "invoice_not_in_review": "Only an invoice in review can be approved.",
     "invoice_not_issued": "Only an issued invoice can be paid.",
@@ -154,6 +155,10 @@ CODES: Final[dict[str, str]] = {
     "payment_refunded": "Some of the payment was paid back, so it cannot be reversed.",
     "invalid_signature": "The message is not signed by who it names, or not just now.",
     "period_open": "The period has not ended yet.",
+    # billing settings, discounts
+    "settings_changed": "Someone else changed the billing settings meanwhile.",
+    "coupon_refused": "The coupon cannot be redeemed: it has expired, or was redeemed before.",
+    "discount_exists": "The customer has another discount of this id.",
     # notices
     "alert_invalid": "The alert is not one: a member is missing, unknown or of the wrong form.",
     "webhook_url_refused": "The URL is not one that notices are sent to.",

@@ -38,6 +38,7 @@ class Customer(msgspec.Struct, frozen=True):
         timezone: IANA name; billing periods begin at its local midnight (K2).
         parent: Key of the customer it belongs to, or None.
         pool: It shares the parent's allowances and, behind its own, the parent's credits.
+        paid_by_parent: Its invoices are the parent's to pay.
         billing: None if nothing is known but the customer itself.
     """
 
@@ -51,6 +52,7 @@ class Customer(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] = {}
     created_at: int = 0
     billing: BillingDetails | None = None
+    paid_by_parent: bool = False
 
     @property
     def billed_to(self) -> Party | None:

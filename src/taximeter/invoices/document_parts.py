@@ -126,6 +126,7 @@ def _dump_cover(cover: Cover) -> dict[str, Any]:
         "period": cover.period.to_json(),
         "subjects": list(cover.subjects),
         "metering_version": cover.metering_version,
+        "part": cover.part,
     }
 
 
@@ -136,6 +137,7 @@ def _parse_cover(content: dict[str, Any]) -> Cover:
         period=parse_period(content["period"]),
         subjects=tuple(content["subjects"]),
         metering_version=content["metering_version"],
+        part=content["part"],
     )
 
 

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     MAXIMUM = "maximum"
     COMMITMENT = "commitment"
     ADJUSTMENT = "adjustment"
+    ON_ACCOUNT = "on_account"
 
 
 class Lineage(msgspec.Struct, frozen=True):
@@ -138,6 +139,7 @@ class Cover(msgspec.Struct, frozen=True):
     Attributes:
         subjects: Whose events were billed; the customer may claim others later.
         metering_version: Of the catalogue whose meters counted; a line's price cites its own.
+        part: "period"; or what is billed of it before its end: "advance", "on_account:1", ...
     """
 
     subscription: str
@@ -145,6 +147,7 @@ class Cover(msgspec.Struct, frozen=True):
     period: Period
     subjects: tuple[str, ...]
     metering_version: int
+    part: str = "period"
 
 
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):

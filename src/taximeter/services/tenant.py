@@ -14,12 +14,14 @@ from typing import Any
 
 from taximeter.catalog.counters import counters_of
 from taximeter.catalog.document import Catalog
-from taximeter.catalog.prices import Flat, Price, UsagePrice
+from taximeter.catalog.prices import Price, UsagePrice
 from taximeter.catalog.scopes import scope_path
 from taximeter.customers import Customer, Segment, Subscription
 from taximeter.events.acceptance import AcceptanceWindow
 from taximeter.events.envelope import Rejection
 from taximeter.events.identity import namespace_seed
+from taximeter.invoices.coupons import CustomerDiscount
+from taximeter.invoices.settings import BillingSettings
 from taximeter.live.account import Account, Lane
 from taximeter.live.state import LiveState
 from taximeter.meters.counter import Counter
@@ -37,6 +39,7 @@ class Tenant:
         catalogs: Catalogue version -> document; versions count from 1.
         plans: Every version of every plan and add-on.
         subscriptions: By id, also those that have ended.
+        billing: How invoices are made now.
         counts: Items received and their verdicts, ever.
         feature_counters: Metered feature -> key of the counter the gate reads for it.
         recent: The last requests with events, for people who begin to watch.
@@ -45,6 +48,8 @@ class Tenant:
         granted: By customer: the standing whose plan credits have been issued.
         unsettled: Customers whose subscriptions have changed since somebody looked at that.
         gives_credit: Some plan that was ever published comes with credit.
+        billing: The billing settings in force; `billing_version` is 0 while none were ever put.
+        discounts: By customer, in the order they were given; also those that have ended.
     """
 
     def __init__(self, name: str, secret: bytes, window: AcceptanceWindow) -> None:
@@ -58,6 +63,7 @@ class Tenant:
         self.subscriptions: dict[str, Subscription] = {}
         self.live = LiveState()
         self.live.hooks_of = partial(make_hooks, self)
+        self.billing = BillingSettings()
         self.counts = VerdictCounts()
         self.recent: deque[Any] = deque(maxlen=50)
         self.rejections: deque[Rejection] = deque(maxlen=50)
@@ -69,6 +75,9 @@ class Tenant:
         self.granted: dict[str, Standing] = {}
         self.unsettled: set[str] = set()
         self.gives_credit = False
+        self.billing = BillingSettings()
+        self.billing_version = 0
+        self.discounts: dict[str, tuple[CustomerDiscount, ...]] = {}
         self._has_pools = False
         self._pricings: dict[Hashable, Segment] = {}
 
@@ -259,7 +268,7 @@ class Tenant:
 
 def usage_prices(prices: Iterable[Price]) -> list[UsagePrice]:
     """The prices that bill what a meter counted."""
-    return [price for price in prices if not isinstance(price, Flat)]
+    return [price for price in prices if isinstance(price, UsagePrice)]
 
 
 def _unsettled(subscriptions: tuple[Subscription, ...]) -> list[Subscription]:

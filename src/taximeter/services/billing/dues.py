@@ -26,6 +26,7 @@ class Due(msgspec.Struct, frozen=True):
     Attributes:
         metering: The catalogue version whose meters count at the end of the period.
         charges: None are due in a trial.
+        part: Which of the period is billed: "period" for all of it; see `invoice.Cover`.
     """
 
     customer: Customer
@@ -34,6 +35,7 @@ class Due(msgspec.Struct, frozen=True):
     metering: int
     period: Period
     charges: tuple[Charge, ...]
+    part: str = "period"
 
     def usage_charges(self) -> Iterator[tuple[int, Charge, UsagePrice]]:
         """Those that bill what a meter counted, with their place among the charges."""

@@ -81,6 +81,7 @@ class CustomerRoutes:
             timezone=body.timezone,
             parent=body.parent,
             pool=body.pool,
+            paid_by_parent=body.paid_by_parent,
             metadata=body.metadata,
         )
         stored = await put_customer(self._core, tenant, customer, self._around.actor(request))
@@ -171,6 +172,7 @@ def customer_json(customer: Customer) -> dict[str, Any]:
         "timezone": customer.timezone,
         "parent": customer.parent,
         "pool": customer.pool,
+        "paid_by_parent": customer.paid_by_parent,
         "metadata": customer.metadata,
         "created_at": format_instant(customer.created_at),
     }

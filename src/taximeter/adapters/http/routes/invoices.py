@@ -16,7 +16,9 @@ from taximeter.adapters.http.routing import Route
 from taximeter.errors import Rejected
 from taximeter.invoices.document import dump_invoice
 from taximeter.invoices.invoice import Status
-from taximeter.services.billing import service as billing
+from taximeter.services.billing import drafts, life
+from taximeter.services.billing.close import close
+from taximeter.services.billing.fare import preview
 from taximeter.services.core import require_customer
 
 
@@ -58,21 +60,37 @@ class InvoiceRoutes:
                 "POST", "/v1/invoices/{id}/finalize", self.finalize,
                 scope="write", tags=("invoices",), summary="Issue a draft",
                 description="It gets the next number and never changes again.",
-                response=dict[str, Any], errors=("not_found", "invoice_not_draft"),
+                response=dict[str, Any],
+                errors=("not_found", "invoice_not_draft", "invoice_in_review"),
                 idempotent=True,
             ),
             Route(
                 "POST", "/v1/invoices/{id}/void", self.void,
                 scope="write", tags=("invoices",), summary="Void a draft or unpaid invoice",
                 request=shapes.VoidBody, response=dict[str, Any],
-                errors=("not_found", "invoice_final"), idempotent=True,
+                errors=("not_found", "invoice_final", "invoice_changed"), idempotent=True,
+            ),
+            Route(
+                "POST", "/v1/invoices/{id}/hold", self.hold,
+                scope="write", tags=("invoices",), summary="Put a draft in review",
+                description="It is not issued before it is approved.",
+                request=shapes.HoldBody, response=dict[str, Any],
+                errors=("not_found", "invoice_not_draft", "invoice_changed"), idempotent=True,
+            ),
+            Route(
+                "POST", "/v1/invoices/{id}/approve", self.approve,
+                scope="write", tags=("invoices",), summary="Approve an invoice in review",
+                description="It is a draft again, and can be issued.",
+                request=shapes.ApproveBody, response=dict[str, Any],
+                errors=("not_found", "invoice_not_in_review", "invoice_changed"),
+                idempotent=True,
             ),
         ]  # fmt: skip
 
     async def preview(self, request: Request) -> Response:
         query = request.query_as(shapes.PreviewParameters)
         at = None if query.at is None else instant(query.at, 0)
-        invoice = await billing.preview(
+        invoice = await preview(
             self._core,
             self._around.tenant(request),
             request.params["key"],
@@ -86,7 +104,7 @@ class InvoiceRoutes:
     async def close(self, request: Request) -> Response:
         body = request.json(shapes.CloseBody) if request.body else shapes.CloseBody()
         now = self._core.clock.now()
-        closed = await billing.close(
+        closed = await close(
             self._core,
             self._around.tenant(request),
             instant(body.as_of, now),
@@ -112,31 +130,53 @@ class InvoiceRoutes:
             limit=limit,
         )
         following = found[-1].id if len(found) == limit else None
-        items = [billing.invoice_json(stored) for stored in found]
+        items = [drafts.invoice_json(stored) for stored in found]
         return json_response({"items": items, "next": following})
 
     async def get(self, request: Request) -> Response:
-        stored = await billing.find_invoice(
+        stored = await drafts.find_invoice(
             self._core, self._around.tenant(request), request.params["id"]
         )
-        return json_response(billing.invoice_json(stored))
+        return json_response(drafts.invoice_json(stored))
 
     async def finalize(self, request: Request) -> Response:
-        stored = await billing.finalize(
+        stored = await life.finalize(
             self._core,
             self._around.tenant(request),
             request.params["id"],
             self._around.actor(request),
         )
-        return json_response(billing.invoice_json(stored))
+        return json_response(drafts.invoice_json(stored))
 
     async def void(self, request: Request) -> Response:
         body = request.json(shapes.VoidBody) if request.body else shapes.VoidBody()
-        stored = await billing.void(
+        stored = await life.void(
             self._core,
             self._around.tenant(request),
             request.params["id"],
             body.reason,
             self._around.actor(request),
         )
-        return json_response(billing.invoice_json(stored))
+        return json_response(drafts.invoice_json(stored))
+
+    async def hold(self, request: Request) -> Response:
+        body = request.json(shapes.HoldBody)
+        stored = await drafts.hold(
+            self._core,
+            self._around.tenant(request),
+            request.params["id"],
+            body.reason,
+            self._around.actor(request),
+        )
+        return json_response(drafts.invoice_json(stored))
+
+    async def approve(self, request: Request) -> Response:
+        body = request.json(shapes.ApproveBody) if request.body else shapes.ApproveBody()
+        stored = await drafts.approve(
+            self._core,
+            self._around.tenant(request),
+            request.params["id"],
+            body.note,
+            self._around.actor(request),
+        )
+        return json_response(drafts.invoice_json(stored))

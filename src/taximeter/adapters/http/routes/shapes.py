@@ -163,6 +163,7 @@ class CustomerBody(Strict):
     timezone: str = "UTC"
     parent: str | None = None
     pool: bool = False
+    paid_by_parent: bool = False
     metadata: dict[str, Any] = {}
 
 
@@ -400,6 +401,14 @@ class CloseAnswer(msgspec.Struct):
 
 class VoidBody(Strict):
     reason: str = ""
+
+
+class HoldBody(Strict):
+    reason: str
+
+
+class ApproveBody(Strict):
+    note: str | None = None
 
 
 class InvoiceList(msgspec.Struct):

@@ -1,0 +1,86 @@
+"""
+What charges counted: from the live counters, or again from the events themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from taximeter.catalog.prices import UsagePrice
+from taximeter.invoices.build import Usage
+from taximeter.invoices.charges import Charge
+from taximeter.live.account import Account
+from taximeter.meters.definition import weighs_time
+from taximeter.periods import Period
+from taximeter.ports import LineScope
+from taximeter.services.billing.dues import Due, counter_of
+from taximeter.services.core import Core
+from taximeter.services.tenant import Tenant
+
+
+def live_usage(tenant: Tenant, lane: Account, due: Due, now: int) -> Iterator[Usage]:
+    """Of a period that a lane counts as a whole; without digests."""
+    for place, charge, price in due.usage_charges():
+        counter = counter_of(tenant, charge, price)
+        if price.group_by:
+            groups = tenant.live.usage_by_group(lane, counter, due.period, now)
+            for group, (events, value_pico) in groups.items():
+                yield Usage(place, group, value_pico, events, None)
+        else:
+            events, value_pico = tenant.live.usage(lane, counter, due.period, now)
+            yield Usage(place, (), value_pico, events, None)
+
+
+async def recounted(
+    core: Core,
+    tenant: Tenant,
+    dues: Sequence[Due],
+    upto: int,
+    cut: Period | None = None,
+) -> list[list[Usage]]:
+    """
+    What each charge of each due period counted, from the events up to a position.
+
+    Args:
+        cut: Only what lies in it.
+    """
+    now = core.clock.now()
+    scopes: list[LineScope] = []
+    owners: list[tuple[int, int]] = []
+    for due_place, due in enumerate(dues):
+        for place, charge, price in due.usage_charges():
+            part = charge.period if cut is None else charge.period.overlap(cut)
+            if part is not None:
+                owners.append((due_place, place))
+                scopes.append(_scope(tenant, due, charge, price, part, upto, now))
+    usages: list[list[Usage]] = [[] for _ in dues]
+    if scopes:
+        found = await core.store.recount(scopes)
+        for (due_place, place), groups in zip(owners, found, strict=True):
+            usages[due_place] += [
+                Usage(place, one.group, one.value_pico, one.events, one.digest) for one in groups
+            ]
+    return usages
+
+
+def _scope(
+    tenant: Tenant,
+    due: Due,
+    charge: Charge,
+    price: UsagePrice,
+    period: Period,
+    upto: int,
+    now: int,
+) -> LineScope:
+    meter = counter_of(tenant, charge, price).meter
+    if weighs_time(meter):  # what a level will come to by the end is not used yet
+        period = Period(period.start, max(period.start, min(period.end, now)))
+    return LineScope(
+        namespace=tenant.name,
+        meter=meter,
+        subjects=due.customer.all_subjects,
+        period=period,
+        upto=upto,
+        filter=price.filter,
+        group_by=price.group_by,
+    )
