@@ -10,6 +10,7 @@ import msgspec
 from taximeter.customers import Customer, Subscription
 from taximeter.ports.accounting import AccountingBooks
 from taximeter.ports.audit import AuditEntry
+from taximeter.ports.billing import BillingBooks
 from taximeter.ports.invoices import InvoiceBooks
 from taximeter.ports.notices import NoticeBooks
 from taximeter.ports.rules import RuleBooks
@@ -71,7 +72,7 @@ class StoredReply(msgspec.Struct, frozen=True):
     created_at: int
 
 
-class Books(InvoiceBooks, NoticeBooks, RuleBooks, AccountingBooks, Protocol):
+class Books(BillingBooks, InvoiceBooks, NoticeBooks, RuleBooks, AccountingBooks, Protocol):
     """
     Everything that is configured or billed. Each call is one transaction, durable on return, with
     its audit entry inside. Called by one thread at a time. A write may raise `Unavailable`

@@ -24,6 +24,8 @@ from taximeter.ports import (
     UsageQuery,
     UsageRow,
 )
+from taximeter.ports.press import Press
+from taximeter.ports.tax import TaxEngine
 from taximeter.rules.trial import Trial, TrialSpec
 from taximeter.services.feed import Feed
 from taximeter.services.intake.committer import Committer
@@ -97,6 +99,8 @@ class Core:
         rules: Set by the node; without it, fires of rules are not followed up.
     """
 
+        press: Set by the node; without it, there are no documents.
+        tax_engine: Set by the node; without it, no engine outside is asked about taxes.
     def __init__(
         self,
         clock: Clock,
@@ -125,6 +129,8 @@ class Core:
         self.rules: RuleService | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
+        self.press: Press | None = None
+        self.tax_engine: TaxEngine | None = None
     def tenant(self, namespace: str) -> Tenant:
         found = self.tenants.get(namespace)
         if found is None:

@@ -19,6 +19,8 @@ from taximeter.events.envelope import Verdict
 from taximeter.events.identity import identities
 from taximeter.events.replay import accepted_events, stored_times
 from taximeter.gate.effects import decode_effects
+from taximeter.invoices.settings import parse_settings
+from taximeter.live.corrected import fold_correction
 from taximeter.live.snapshot import FORMAT, Snapshot, Stale, StateSnapshot, dump_state, load_state
 from taximeter.live.snapshot import decode as decode_snapshot
 from taximeter.ports import Books, EventLog
@@ -43,6 +45,13 @@ def load_tenants(books: Books, make: Callable[[str], Tenant]) -> dict[str, Tenan
             tenant.know_customer(customer)
         for subscription in books.subscriptions(name):
             tenant.put_subscription(subscription)
+        settings = books.latest_billing_settings(name)
+        if settings is not None:
+            tenant.billing = parse_settings(settings.document)
+            tenant.billing_version = settings.version
+        for discount in books.discounts(name):
+            known = tenant.discounts.get(discount.customer, ())
+            tenant.discounts[discount.customer] = (*known, discount)
         tenant.live.set_counters(tenant.wanted_counters())
         for key in tenant.customers:
             tenant.reset_account(key)

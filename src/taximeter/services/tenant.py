@@ -39,7 +39,7 @@ class Tenant:
         catalogs: Catalogue version -> document; versions count from 1.
         plans: Every version of every plan and add-on.
         subscriptions: By id, also those that have ended.
-        billing: How invoices are made now.
+        billing: How invoices are made now; `billing_version` is 0 while nobody has said so.
         counts: Items received and their verdicts, ever.
         feature_counters: Metered feature -> key of the counter the gate reads for it.
         recent: The last requests with events, for people who begin to watch.
@@ -48,7 +48,6 @@ class Tenant:
         granted: By customer: the standing whose plan credits have been issued.
         unsettled: Customers whose subscriptions have changed since somebody looked at that.
         gives_credit: Some plan that was ever published comes with credit.
-        billing: The billing settings in force; `billing_version` is 0 while none were ever put.
         discounts: By customer, in the order they were given; also those that have ended.
     """
 
@@ -64,6 +63,7 @@ class Tenant:
         self.live = LiveState()
         self.live.hooks_of = partial(make_hooks, self)
         self.billing = BillingSettings()
+        self.billing_version = 0
         self.counts = VerdictCounts()
         self.recent: deque[Any] = deque(maxlen=50)
         self.rejections: deque[Rejection] = deque(maxlen=50)
@@ -75,8 +75,6 @@ class Tenant:
         self.granted: dict[str, Standing] = {}
         self.unsettled: set[str] = set()
         self.gives_credit = False
-        self.billing = BillingSettings()
-        self.billing_version = 0
         self.discounts: dict[str, tuple[CustomerDiscount, ...]] = {}
         self._has_pools = False
         self._pricings: dict[Hashable, Segment] = {}

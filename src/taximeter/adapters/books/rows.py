@@ -96,6 +96,10 @@ def insert(sqlite: sqlite3.Connection, table: str, **values: Any) -> None:
     )
 
 
+def add_namespace(sqlite: sqlite3.Connection, namespace: str) -> None:
+    sqlite.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT DO NOTHING", (namespace,))
+
+
 def add_audit(sqlite: sqlite3.Connection, entry: AuditEntry) -> None:
     insert(
         sqlite,

@@ -16,6 +16,7 @@ import msgspec
 
 from taximeter.adapters.books import invoice_table, rows
 from taximeter.adapters.books.accounting_table import AccountingTable
+from taximeter.adapters.books.billing_table import BillingTable
 from taximeter.adapters.books.connection import Connection
 from taximeter.adapters.books.notice_table import NoticeTable
 from taximeter.adapters.books.payment_table import PaymentTable
@@ -34,7 +35,7 @@ from taximeter.ports import (
 )
 
 
-class SqliteBooks(NoticeTable, RuleTable, AccountingTable, PaymentTable):
+class SqliteBooks(BillingTable, NoticeTable, RuleTable, AccountingTable, PaymentTable):
     """
     Everything that is configured or billed, in `path`.
 
@@ -60,7 +61,7 @@ class SqliteBooks(NoticeTable, RuleTable, AccountingTable, PaymentTable):
 
     def add_key(self, key: ApiKey, audit: AuditEntry | None = None) -> None:
         with self._connection.write() as sqlite:
-            _add_namespace(sqlite, key.namespace)
+            rows.add_namespace(sqlite, key.namespace)
             rows.insert(
                 sqlite,
                 "keys",
@@ -90,7 +91,7 @@ class SqliteBooks(NoticeTable, RuleTable, AccountingTable, PaymentTable):
 
     def add_catalog_version(self, version: CatalogVersion, audit: AuditEntry | None = None) -> None:
         with self._connection.write() as sqlite:
-            _add_namespace(sqlite, version.namespace)
+            rows.add_namespace(sqlite, version.namespace)
             (latest,) = sqlite.execute(
                 "SELECT coalesce(max(version), 0) FROM catalog_versions WHERE namespace = ?",
                 (version.namespace,),
@@ -117,7 +118,7 @@ class SqliteBooks(NoticeTable, RuleTable, AccountingTable, PaymentTable):
 
     def put_customer(self, namespace: str, customer: Customer, audit: AuditEntry) -> None:
         with self._connection.write() as sqlite:
-            _add_namespace(sqlite, namespace)
+            rows.add_namespace(sqlite, namespace)
             if customer.parent not in (None, customer.key):
                 _require(sqlite, "customers", "key", namespace, str(customer.parent))
             sqlite.execute(
@@ -351,10 +352,6 @@ class SqliteBooks(NoticeTable, RuleTable, AccountingTable, PaymentTable):
                 "ON CONFLICT DO UPDATE SET value = excluded.value",
                 (namespace, name, value),
             )
-
-
-def _add_namespace(sqlite: sqlite3.Connection, namespace: str) -> None:
-    sqlite.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT DO NOTHING", (namespace,))
 
 
 def _add_audit(sqlite: sqlite3.Connection, audit: AuditEntry | None) -> None:

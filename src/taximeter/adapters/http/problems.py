@@ -62,6 +62,7 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
         period_open catalog_changed idempotency_in_flight
         not_sandbox already_resolved reservation_expired grant_ended webhook_disabled
         mail_not_configured payment_conflict payment_reversed payment_refunded
+        settings_changed coupon_refused discount_exists
     """,
     413: "body_too_large batch_too_large event_too_large",
     415: "unsupported_media_type unsupported_encoding",

@@ -2,8 +2,10 @@
 All operations of the HTTP interface, one module a subject.
 """
 
+from taximeter.adapters.http.routes.billing_settings import BillingSettingsRoutes
 from taximeter.adapters.http.routes.budgets import BudgetRoutes
 from taximeter.adapters.http.routes.catalog import CatalogRoutes
+from taximeter.adapters.http.routes.coupons import CouponRoutes
 from taximeter.adapters.http.routes.credits import CreditRoutes
 from taximeter.adapters.http.routes.customers import CustomerRoutes
 from taximeter.adapters.http.routes.events import EventRoutes
