@@ -24,7 +24,6 @@ from taximeter.ports import (
     UsageQuery,
     UsageRow,
 )
-from taximeter.ports.press import Press
 from taximeter.ports.tax import TaxEngine
 from taximeter.rules.trial import Trial, TrialSpec
 from taximeter.services.feed import Feed
@@ -97,10 +96,9 @@ class Core:
         rebuilds: Folds of history under way, for /v1/status.
         notices: Set by the node; without it, nobody is told anything.
         rules: Set by the node; without it, fires of rules are not followed up.
+        tax_engine: Set by the node; without it, no engine outside is asked about taxes.
     """
 
-        press: Set by the node; without it, there are no documents.
-        tax_engine: Set by the node; without it, no engine outside is asked about taxes.
     def __init__(
         self,
         clock: Clock,
@@ -127,10 +125,9 @@ class Core:
         self.changed = asyncio.Event()
         self.notices: NoticeService | None = None
         self.rules: RuleService | None = None
+        self.tax_engine: TaxEngine | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
-        self.press: Press | None = None
-        self.tax_engine: TaxEngine | None = None
     def tenant(self, namespace: str) -> Tenant:
         found = self.tenants.get(namespace)
         if found is None:
