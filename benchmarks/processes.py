@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchmarks.load import Address
 
@@ -41,23 +41,28 @@ class Server:
     def __init__(self, command: Sequence[str], log: Path) -> None:
         started = time.perf_counter()
         self._log = log.open("ab")
-        self._process = subprocess.Popen(
+        self._command = command
+        self._process = self._begin(command, self._log)
+        self.address = self._await_ready(started + _READY_S)
+        self.ready_s = time.perf_counter() - started
+
+    def _begin(self, command: Sequence[str], log: IO[bytes]) -> Any:
+        """A process that leads a group of its own, as `subprocess.Popen` has it."""
+        return subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=log,
+            text=True,
             cwd=ROOT,
             start_new_session=True,
         )
-        self.address = self._await_ready(started + _READY_S)
-        self.ready_s = time.perf_counter() - started
 
     def _await_ready(self, deadline: float) -> Address:
         assert self._process.stdout is not None
         alarm = threading.Timer(deadline - time.perf_counter(), self.kill)
         alarm.start()
         try:
-            for raw in self._process.stdout:
-                line = raw.decode(errors="replace")
+            for line in self._process.stdout:
                 if " ready on http://" in line:
                     host, _, port = line.strip().rpartition("/")[2].rpartition(":")
                     threading.Thread(target=self._drain, daemon=True).start()
@@ -66,7 +71,7 @@ class Server:
             alarm.cancel()
         self.kill()
         said = Path(self._log.name).read_text(errors="replace")[-2000:]
-        raise RuntimeError(f"{self._process.args!r} did not get ready:\n{said}")
+        raise RuntimeError(f"{self._command!r} did not get ready:\n{said}")
 
     def _drain(self) -> None:
         assert self._process.stdout is not None

@@ -85,7 +85,7 @@ class Nursery:
         self._turn = threading.Lock()
         atexit.register(self.close)
 
-    def bear(self, arguments: list[str], cwd: str, env: dict[str, str], stderr: IO[str]) -> Born:
+    def bear(self, arguments: list[str], cwd: str, env: dict[str, str], stderr: IO[Any]) -> Born:
         """A process that runs `taximeter ARGUMENTS`."""
         reader, writer = os.pipe()
         try:

@@ -92,7 +92,10 @@ def receiver(answer: Answering | Callable[[Got], Answering] | None = None) -> It
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:
+                return  # whoever sent it was killed in the middle
             headers = {name.lower(): value for name, value in self.headers.items()}
             chosen = inbox.take(Got(self.path, headers, body, time.time()))
             time.sleep(chosen.delay_s)

@@ -17,11 +17,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from benchmarks.processes import ROOT, Server
 from tests import nursery
 from tests.nursery import Born
 
@@ -153,6 +154,15 @@ def serve(
         yield Served(_ready_url(process, errors), data, process, errors)
     finally:
         _stop(process)
+
+
+class Newborn(Server):
+    """`taximeter serve FLAGS` from the nursery, for programmes that kill and restart by hand."""
+
+    def _begin(self, command: Sequence[str], log: IO[bytes]) -> Any:
+        if not nursery.AVAILABLE:
+            return super()._begin([sys.executable, "-m", "taximeter", *command], log)
+        return nursery.nursery().bear(list(command), str(ROOT), _clean_environment(), log)
 
 
 def _clean_environment() -> dict[str, str]:

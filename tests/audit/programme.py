@@ -31,6 +31,7 @@ from tests.audit.client import wallet
 from tests.audit.judge import Verdict, judge
 from tests.audit.record import Record, read_journal
 from tests.audit.workload import CATALOG, CREDIT
+from tests.serving import Newborn
 
 PAGE = 1000
 STUCK_S = 60.0
@@ -89,9 +90,11 @@ Start = Callable[[Path, int], Server]
 
 def start(data: Path, port: int, fault: str | None = None) -> Server:
     """The product, or the product with one fault of `seeded`."""
-    module = ["taximeter"] if fault is None else ["tests.audit.seeded", fault]
-    command = [sys.executable, "-m", *module, "serve", "--dev"]
-    return Server([*command, "--data", str(data), "--port", str(port)], data.with_suffix(".log"))
+    command = ["serve", "--dev", "--data", str(data), "--port", str(port)]
+    if fault is None:
+        return Newborn(command, data.with_suffix(".log"))
+    seeded = [sys.executable, "-m", "tests.audit.seeded", fault]
+    return Server([*seeded, *command], data.with_suffix(".log"))
 
 
 def run(programme: Programme, directory: Path, start: Start = start) -> Outcome:

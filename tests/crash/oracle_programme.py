@@ -25,10 +25,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.processes import ROOT, Server, free_port, taximeter, tree
+from benchmarks.processes import ROOT, Server, free_port, tree
 from tests.crash.oracle_compare import Difference, Expected, Observed, compare, expect, render
 from tests.crash.oracle_journal import read_journal
 from tests.crash.oracle_observe import identity_holds, observe, set_up
+from tests.serving import Newborn
 
 Start = Callable[[Path, int], Server]
 """Start a server on (data directory, port); it must be ready when this returns."""
@@ -73,7 +74,8 @@ class Outcome:
 
 
 def start_taximeter(data: Path, port: int) -> Server:
-    return taximeter(data, port)
+    command = ["serve", "--dev", "--data", str(data), "--port", str(port)]
+    return Newborn(command, data.with_suffix(".log"))
 
 
 def start_fake(fault: str) -> Start:

@@ -27,7 +27,7 @@ def judge(programme: Programme, directory: Path) -> Outcome:
 
 @pytest.mark.slow
 def test_a_few_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
-    programme = Programme(SEED, kills=3, window_s=(0.0, 1.5))
+    programme = Programme(SEED, kills=2, window_s=(0.0, 1.0))
     outcome = judge(programme, tmp_path)
     assert outcome.expected.counts["accepted"] > 1_000, "too little load to mean anything"
 

@@ -26,7 +26,7 @@ while True:
     number = log.append(batch)
     print(number, flush=True)
 """
-KILLS = 10
+KILLS = 6
 
 
 def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path):

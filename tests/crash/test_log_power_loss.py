@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.crash.log_faults import ForgetfulDisk, contents, entry, memory_directory, open_log
 
-STATES = 2_000 if os.environ.get("TAXIMETER_TEST_FULL") == "1" else 200
+STATES = 2_000 if os.environ.get("TAXIMETER_TEST_FULL") == "1" else 80
 
 
 @pytest.fixture

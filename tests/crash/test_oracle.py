@@ -264,7 +264,7 @@ def test_a_report_shows_a_few_of_each_kind_and_counts_the_rest() -> None:
     ]
 
 
-FAKE = Programme(seed=3, kills=1, clients=2, window_s=(0.0, 0.1), answers=20, pause_ms=5)
+FAKE = Programme(seed=3, kills=1, clients=2, window_s=(0.0, 0.1), answers=10, pause_ms=2)
 FOUND_AS = {
     "early_ack": "lost",
     "forget_identities": "stored twice",

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.property.credits_oracle import Oracle
-from tests.property.effort import thorough
+from tests.property.effort import FULL, thorough
 
 from taximeter.credits.grant import Grant, Rollover
 from taximeter.credits.wallet import Wallet
@@ -298,5 +298,5 @@ def _used(accounts: dict[str, int]) -> dict[str, int]:
 
 TestWallets = Wallets.TestCase
 TestWallets.settings = settings(
-    thorough, max_examples=thorough.max_examples // 5, stateful_step_count=40
+    thorough, max_examples=4_000 if FULL else 30, stateful_step_count=40
 )

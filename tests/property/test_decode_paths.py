@@ -15,7 +15,7 @@ from taximeter.events import strict
 from taximeter.events.decode import _decode_clean, decode
 from taximeter.events.envelope import Event, Format, Rejection
 
-EXAMPLES = 20_000 if os.environ.get("TAXIMETER_TEST_FULL") else 300
+EXAMPLES = 20_000 if os.environ.get("TAXIMETER_TEST_FULL") else 100
 bounded = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )

@@ -45,7 +45,7 @@ def shifted(rng: np.random.Generator, universe: np.ndarray, size: int) -> np.nda
     return np.minimum(rng.geometric(min(1.0, 3 / len(universe)), size), len(universe)) - 1
 
 
-@settings(max_examples=200 if FULL else 25, deadline=None, derandomize=True)
+@settings(max_examples=200 if FULL else 15, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
     universe=st.sampled_from([1, 5, 300, 20_000]),
@@ -131,7 +131,7 @@ def _numbers_equal(one: Any, other: Any) -> bool:
     return isinstance(one, int | Decimal) and isinstance(other, int | Decimal) and one == other
 
 
-@settings(max_examples=20_000 if FULL else 300, deadline=None, derandomize=True)
+@settings(max_examples=20_000 if FULL else 100, deadline=None, derandomize=True)
 @given(st.lists(st.dictionaries(st.sampled_from("xy"), _JSON, max_size=2), min_size=2, max_size=4))
 def test_fingerprints_are_equal_exactly_if_the_values_are(values):
     lines = [b'{"id":"a","type":"t","subject":"s","data":%b}' % _encode(value) for value in values]

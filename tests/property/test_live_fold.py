@@ -41,7 +41,7 @@ from taximeter.quantities import E12
 from taximeter.subscriptions.timeline import timeline_of
 
 JANUARY = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
-effort = thorough if FULL else settings(thorough, max_examples=150)
+effort = thorough if FULL else settings(thorough, max_examples=60)
 SUBJECTS = ("a", "a1", "b", "b1", "nobody")
 DIMENSIONS = {"model": "data.model"}
 D = 86_400

@@ -23,7 +23,7 @@ from taximeter.meters.definition import Aggregation, Meter
 from taximeter.services import recovery
 from taximeter.services.tenant import Tenant
 
-effort = thorough if FULL else settings(thorough, max_examples=30)
+effort = thorough if FULL else settings(thorough, max_examples=15)
 COUNTER = Counter(Meter("n", "t", Aggregation.SUM, "data.n"))
 
 # What happens in a node's life, one after the other.
@@ -58,7 +58,7 @@ def life(directory: Path, written: list[bytes]) -> Iterator[Life]:
     snapshot, stale = recovery.load_snapshot(reversed(written), tenants, log.position)
     if snapshot.position:
         assert not stale["x"].customers
-    _, idle = recovery.replay(log, tenants, make, Nobody(), snapshot, log.position)
+    _, idle, _ = recovery.replay(log, tenants, make, Nobody(), snapshot, log.position)
     try:
         yield Life(log, tenants, idle)
     finally:

@@ -21,7 +21,7 @@ from taximeter.services.billing.dues import Due, due_of
 from taximeter.services.tenant import Tenant
 from taximeter.subscriptions import changes
 
-effort = thorough if FULL else settings(thorough, max_examples=150)
+effort = thorough if FULL else settings(thorough, max_examples=60)
 BEGIN = parse_instant("2026-10-20T00:00:00Z")
 FEES = {"basic": 30, "pro": 60, "yearly": 365}
 CADENCES = {"basic": Cadence.MONTH, "pro": Cadence.MONTH, "yearly": Cadence.YEAR}

@@ -18,7 +18,7 @@ from taximeter.subscriptions import changes
 from taximeter.subscriptions.standing import next_boundary, status_at, stretches
 from taximeter.subscriptions.timeline import same_periods, timeline_of
 
-effort = thorough if FULL else settings(thorough, max_examples=120)
+effort = thorough if FULL else settings(thorough, max_examples=60)
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Beirut", "America/Santiago")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 BEGIN = int(EPOCH.timestamp()) * 1_000_000

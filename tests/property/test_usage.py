@@ -33,7 +33,7 @@ from taximeter.meters.values import canonical_text
 from taximeter.periods import Period
 from taximeter.ports import LineScope, UsageQuery
 
-SOME = settings(max_examples=2_000 if FULL else 60, deadline=None)
+SOME = settings(max_examples=2_000 if FULL else 25, deadline=None)
 
 # Numbers at and beyond the bounds of a quantity (K18), numeric texts in every spelling, and texts
 # that are nearly one.

@@ -392,7 +392,7 @@ def test_a_disk_that_refuses_leaves_the_event_in_memory_and_says_so(
         raise OSError(28, "No space left on device")
 
     fake.away = True
-    meter = Taximeter(fake.url, spool=tmp_path, fsync=True)
+    meter = Taximeter(fake.url, spool=tmp_path, fsync=True, linger=60)
     with monkeypatch.context() as patch:
         patch.setattr(os, call, refuse)
         meter.track("acme", "llm.request", tokens=1)
