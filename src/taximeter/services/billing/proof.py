@@ -6,34 +6,24 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
 
-from taximeter.catalog.prices import Flat, UsagePrice
 from taximeter.errors import NotFound
-from taximeter.invoices.charges import Charge
-from taximeter.invoices.document import canonical_bytes, parse_invoice
+from taximeter.invoices.document import parse_invoice
 from taximeter.invoices.invoice import Invoice, Line
 from taximeter.invoices.lineage import audit_path, leaf_bytes, leaf_hash, merkle_levels
 from taximeter.meters.compile import compile_counters
 from taximeter.meters.counter import Counter
 from taximeter.meters.values import canonical_text
-from taximeter.money import format_minor, round_minor
-from taximeter.ports import LineScope, Recount, StoredEvent
+from taximeter.money import format_minor
+from taximeter.ports import LineScope, StoredEvent
 from taximeter.quantities import format_quantity
-from taximeter.rating import RatedLine, rate_line
-from taximeter.services.billing.cited import (
-    Group,
-    cover_of,
-    find_line,
-    has_events,
-    line_scope,
-    usage_price,
-)
-from taximeter.services.billing.dues import due_of
-from taximeter.services.billing.service import find_invoice
+from taximeter.services.billing.cited import Group, find_line, has_events, line_scope
+from taximeter.services.billing.drafts import find_invoice
+from taximeter.services.billing.recheck import recheck
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 
@@ -218,109 +208,29 @@ async def verify(core: Core, tenant: Tenant, invoice_id: str) -> dict[str, Any]:
     document as a whole with what its lines add up to and with its digest.
     """
     stored = await find_invoice(core, tenant, invoice_id)
-    invoice = parse_invoice(stored.document)
-    scoped = {
-        line.id: line_scope(tenant, invoice, line) for line in invoice.lines if has_events(line)
-    }
-    scopes = [scope for scope, _ in scoped.values()]
-    found = dict(zip(scoped, await core.store.recount(scopes) if scopes else [], strict=True))
-    lines = []
-    for line in invoice.lines:
-        if has_events(line):
-            group = scoped[line.id][1]
-            lines.append(_verify_usage(tenant, invoice, line, group, found[line.id]))
-        else:
-            lines.append(_verify_flat(tenant, invoice, line))
-    document_ok = canonical_bytes(invoice) == stored.document
+    checked = await recheck(core, tenant, stored)
+    currency = checked.invoice.currency
+    pairs = zip(checked.invoice.lines, checked.lines, strict=True)
     return {
-        "invoice": invoice.id,
-        "ok": document_ok and all(line["ok"] for line in lines),
-        "document_ok": document_ok,
-        "lines": lines,
+        "invoice": checked.invoice.id,
+        "ok": checked.ok,
+        "document_ok": checked.document_ok,
+        "lines": [
+            {
+                "line": billed.id,
+                "ok": billed == again,
+                "billed": _facts(billed, currency),
+                "recounted": _facts(again, currency),
+            }
+            for billed, again in pairs
+        ],
     }
 
 
-def _verify_usage(
-    tenant: Tenant, invoice: Invoice, line: Line, group: Group, groups: Sequence[Recount]
-) -> dict[str, Any]:
-    assert line.lineage is not None
-    _, price = usage_price(tenant, invoice, line)
-    recounted = next((one for one in groups if one.group == group), None)
-    value_pico, events = (recounted.value_pico, recounted.events) if recounted else (0, 0)
-    rated = rate_line(price, value_pico, events, group)
-    billed = _Facts(
-        line.lineage.events,
-        line.lineage.digest,
-        format_quantity(line.quantity_pico),
-        format_minor(line.amount_minor, invoice.currency),
-    )
-    again = _Facts(
-        events,
-        recounted.digest if recounted else None,
-        format_quantity(rated.quantity_pico),
-        format_minor(round_minor(rated.amount, invoice.currency), invoice.currency),
-    )
-    return _verdict(line, billed, again, explained_alike=_is_explained(line, price, rated))
-
-
-def _is_explained(line: Line, price: UsagePrice, rated: RatedLine) -> bool:
-    """Whether a line says how its amount comes about as rating it again does."""
-    metered = None if price.transform is None else rated.metered_pico
-    return (line.metered_pico, line.free_pico, line.tiers, line.multiplier, line.adjustment) == (
-        metered, rated.free_pico, rated.tiers, rated.multiplier, rated.adjustment,
-    )  # fmt: skip
-
-
-def _verify_flat(tenant: Tenant, invoice: Invoice, line: Line) -> dict[str, Any]:
-    """The fee for the days that the subscription's course leaves for it."""
-    again = next(
-        (
-            _flat_facts(charge, invoice.currency)
-            for charge in _flat_charges(tenant, invoice, line)
-            if (charge.reference, charge.period) == (line.price, line.period)
-        ),
-        _Facts(0, None, "0", format_minor(0, invoice.currency)),
-    )
-    billed = _Facts(
-        0,
-        None,
-        format_quantity(line.quantity_pico),
-        format_minor(line.amount_minor, invoice.currency),
-    )
-    return _verdict(line, billed, again)
-
-
-def _flat_charges(tenant: Tenant, invoice: Invoice, line: Line) -> list[Charge]:
-    cover = cover_of(invoice, line)
-    subscription = tenant.subscriptions[cover.subscription]
-    index = tenant.timeline(subscription).index(cover.period.start)
-    return [charge for charge in due_of(tenant, subscription, index).charges if charge.days]
-
-
-def _flat_facts(charge: Charge, currency: str) -> _Facts:
-    assert isinstance(charge.price, Flat), "days are charged for by flat fees"
-    assert charge.days is not None
-    amount = charge.price.amount * charge.quantity * charge.days.share
-    return _Facts(
-        0, None, str(charge.quantity), format_minor(round_minor(amount, currency), currency)
-    )
-
-
-class _Facts(msgspec.Struct, frozen=True):
-    """What a line says, and what it should say."""
-
-    events: int
-    digest: str | None
-    quantity: str
-    amount: str
-
-
-def _verdict(
-    line: Line, billed: _Facts, recounted: _Facts, *, explained_alike: bool = True
-) -> dict[str, Any]:
+def _facts(line: Line, currency: str) -> dict[str, Any]:
     return {
-        "line": line.id,
-        "ok": billed == recounted and explained_alike,
-        "billed": msgspec.to_builtins(billed),
-        "recounted": msgspec.to_builtins(recounted),
+        "events": 0 if line.lineage is None else line.lineage.events,
+        "digest": None if line.lineage is None else line.lineage.digest,
+        "quantity": format_quantity(line.quantity_pico),
+        "amount": format_minor(line.amount_minor, currency),
     }
