@@ -20,7 +20,6 @@ from taximeter.events.identity import identities
 from taximeter.events.replay import accepted_events, stored_times
 from taximeter.gate.effects import decode_effects
 from taximeter.invoices.settings import parse_settings
-from taximeter.live.corrected import fold_correction
 from taximeter.live.snapshot import FORMAT, Snapshot, Stale, StateSnapshot, dump_state, load_state
 from taximeter.live.snapshot import decode as decode_snapshot
 from taximeter.ports import Books, EventLog
