@@ -79,12 +79,12 @@ class LineScope(msgspec.Struct, frozen=True):
 class Recount(msgspec.Struct, frozen=True):
     """One group of a recounted scope. `digest` is "sha256:" + hex of the Merkle root (RFC 6962)
     over the canonical bytes of its events in seq order: those of the period, also where the
-    quantity depends on what was before."""
+    quantity depends on what was before. None where no proof was asked for."""
 
     group: tuple[str | None, ...]
     value_pico: int
     events: int
-    digest: str
+    digest: str | None
 
 
 class EventsQuery(msgspec.Struct, frozen=True):
@@ -133,8 +133,9 @@ class EventStore(Protocol):
 
     def usage(self, query: UsageQuery) -> list[UsageRow]: ...
 
-    def recount(self, scopes: Sequence[LineScope]) -> list[list[Recount]]:
-        """One list per scope, ordered by group. Without `group_by` always exactly one element."""
+    def recount(self, scopes: Sequence[LineScope], proofs: bool = True) -> list[list[Recount]]:
+        """One list per scope, ordered by group. Without `group_by` always exactly one element.
+        Without `proofs` there are no digests, which is several times as fast."""
         ...
 
     def events(self, query: EventsQuery) -> list[StoredEvent]: ...

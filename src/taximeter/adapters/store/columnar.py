@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from duckdb.func import FunctionNullHandling
 
-from taximeter.adapters.store import sql
+from taximeter.adapters.store import proofs, sql
 from taximeter.adapters.store.files import (
     EventFile,
     event_file,
@@ -269,23 +269,42 @@ class ColumnarStore:
         every = with_standing(" UNION ALL BY NAME ".join(parts), corrected=self._corrected)
         self._db.execute(f"CREATE OR REPLACE VIEW events AS {every}")
         described = self._db.execute("DESCRIBE events").fetchall()
-        self._relation = sql.Relation({row[0] for row in described}, self._holds_nested)
+        self._held: dict[str, bool] = {}  # of the files: what `_holds` was asked
+        columns = {row[0] for row in described}
+        self._relation = sql.Relation(columns, self._holds_nested, self._holds_text)
 
     def _holds_nested(self, column: str) -> bool:
-        """Nearly free: files know the least and the greatest leaf of each part of a column."""
-        found = self._db.execute(
-            f"""SELECT 1 FROM events WHERE "{column}" IN ('{{', '[') LIMIT 1"""
-        ).fetchall()
-        return bool(found)
+        return self._holds(column, "IN ('{', '[')")
+
+    def _holds_text(self, column: str) -> bool:
+        return self._holds(column, "< '#'")
+
+    def _holds(self, column: str, condition: str) -> bool:
+        """
+        Whether a column has a leaf of some kind. Files are asked once: they know the least and the
+        greatest leaf of each part of a column.
+        """
+        text = f'"{column}" {condition}'
+        if self._files and text not in self._held:
+            self._held[text] = self._any(_reading(self._files), text)
+        in_files = self._held.get(text, False)
+        return in_files or (column in self._tail_leaves and self._any("tail", text))
+
+    def _any(self, source: str, condition: str) -> bool:
+        try:
+            rows = self._db.execute(f"SELECT 1 FROM {source} WHERE {condition} LIMIT 1").fetchall()
+        except duckdb.BinderException:  # there is no such column
+            return False
+        return bool(rows)
 
     # --- answers ------------------------------------------------------------------------------
 
     def usage(self, query: UsageQuery) -> list[UsageRow]:
         return self._answer(query.upto, lambda: usage(self._db, self._relation, query))
 
-    def recount(self, scopes: Sequence[LineScope]) -> list[list[Recount]]:
+    def recount(self, scopes: Sequence[LineScope], proofs: bool = True) -> list[list[Recount]]:
         upto = max((scope.upto for scope in scopes), default=0)
-        return self._answer(upto, lambda: recount(self._db, self._relation, scopes))
+        return self._answer(upto, lambda: recount(self._db, self._relation, scopes, proofs=proofs))
 
     def events(self, query: EventsQuery) -> list[StoredEvent]:
         return self._answer(query.upto, lambda: self._listed(query))
@@ -399,7 +418,7 @@ def _connect(directory: Path, threads: int, memory_limit: str) -> duckdb.DuckDBP
             "autoload_known_extensions": False,
         },
     )
-    for function, takes, gives in sql.FUNCTIONS:
+    for function, takes, gives in (*sql.FUNCTIONS, proofs.FUNCTION):
         db.create_function(
             function.__name__,
             function,

@@ -145,8 +145,12 @@ class StoreProcess:
         found: list[UsageRow] = await self.call("usage", query)
         return found
 
-    async def recount(self, scopes: Sequence[LineScope]) -> list[list[Recount]]:
-        found: list[list[Recount]] = await self.call("recount", list(scopes), timeout_s=LONG_S)
+    async def recount(
+        self, scopes: Sequence[LineScope], *, proofs: bool = True
+    ) -> list[list[Recount]]:
+        found: list[list[Recount]] = await self.call(
+            "recount", list(scopes), proofs, timeout_s=LONG_S
+        )
         return found
 
     async def events(self, query: EventsQuery) -> list[StoredEvent]:

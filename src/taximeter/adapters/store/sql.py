@@ -8,10 +8,10 @@ that NOT, AND and OR mean what they mean in `meters.filters`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from decimal import Context, Decimal, Inexact
 from functools import lru_cache
-from itertools import groupby
+from itertools import count, groupby
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import duckdb
@@ -64,13 +64,15 @@ class Relation(NamedTuple):
         columns: Names of its columns; a path without one is NULL everywhere.
         holds_nested: Whether a column holds an object or an array anywhere. Only then the whole
             `data` has to be read for their text.
+        holds_text: Whether a column holds a string anywhere. Only then a string may be a number.
     """
 
     columns: Collection[str]
     holds_nested: Callable[[str], bool]
+    holds_text: Callable[[str], bool]
 
 
-NO_LEAVES: Final = Relation((), lambda _: False)
+NO_LEAVES: Final = Relation((), lambda _: False, lambda _: False)
 
 
 class Statement:
@@ -120,9 +122,16 @@ class Statement:
         columns, name = self._relation.columns, column_name(path)
         return "rest" in columns or (name in columns and self._relation.holds_nested(name))
 
+    def _may_be_text(self, path: str) -> bool:
+        columns, name = self._relation.columns, column_name(path)
+        is_column = path not in ATTRIBUTES and "rest" not in columns and name in columns
+        return not is_column or self._relation.holds_text(name)
+
     def quantity(self, path: str) -> str:
         """The value at a path as a quantity (K18); NULL where there is none."""
         text = self.leaf(path)
+        if not self._may_be_text(path):
+            return f"TRY_CAST({text} AS {_QUANTITY})"
         return (
             f"CASE WHEN {_IS_NUMBER.format(text)} THEN TRY_CAST({text} AS {_QUANTITY}) "
             f"WHEN {_IS_STRING.format(text)} THEN CASE "
@@ -230,54 +239,75 @@ def totals(
         place: Columns, separated by commas; at least one.
         events: A statement that gives them and `value`, `time`, `id`.
     """
-    if meter.aggregation is Aggregation.PERCENTILE or is_estimate(meter):
-        return _from_histograms(db, meter, place, events, parameters)
-    rows = _aggregated(
-        db,
-        lambda aggregate: (
-            f"SELECT {place}, {aggregate}, count(*) FROM ({events}) WHERE value IS NOT NULL "
-            f"GROUP BY {place} ORDER BY {place}"
-        ),
-        parameters,
-        meter.aggregation,
-    )
-    return {
-        tuple(at): Total(_finished(meter.aggregation, state, count), count)
-        for *at, state, count in rows
-    }
+    (found,) = totals_together(db, {"value": meter}, place, events, parameters)
+    return found
+
+
+def totals_together(
+    db: duckdb.DuckDBPyConnection,
+    meters: Mapping[str, Meter],
+    place: str,
+    events: str,
+    parameters: dict[str, Any],
+) -> list[dict[Place, Total]]:
+    """
+    The same for several meters in one pass, one answer each.
+
+    Args:
+        meters: By the column that has its values. One with a histogram has to be alone.
+    """
+    if any(map(needs_histogram, meters.values())):
+        ((column, meter),) = meters.items()
+        return [_from_histograms(db, meter, column, place, events, parameters)]
+    rows = _aggregated(db, meters, place, events, parameters)
+    width = len(rows[0]) - 2 * len(meters) if rows else 0  # of the place
+    return [
+        {
+            row[:width]: Total(_finished(meter.aggregation, row[at + 1], row[at]), row[at])
+            for row in rows
+            if row[at]
+        }
+        for at, meter in zip(count(width, 2), meters.values(), strict=False)
+    ]
+
+
+def needs_histogram(meter: Meter) -> bool:
+    """Whether SQL has no exact aggregate for it."""
+    return meter.aggregation is Aggregation.PERCENTILE or is_estimate(meter)
 
 
 def _from_histograms(
     db: duckdb.DuckDBPyConnection,
     meter: Meter,
+    column: str,
     place: str,
     events: str,
     parameters: dict[str, Any],
 ) -> dict[Place, Total]:
-    """What SQL has no exact aggregate for is finished here, from each value and its frequency."""
+    """Finished here, from each value and its frequency."""
     rows = db.execute(
-        f"SELECT {place}, value, count(*) FROM ({events}) WHERE value IS NOT NULL "
-        f"GROUP BY {place}, value ORDER BY {place}",
+        f"SELECT {place}, {column}, count(*) FROM ({events}) WHERE {column} IS NOT NULL "
+        f"GROUP BY {place}, {column} ORDER BY {place}",
         parameters,
     ).fetchall()
     found: dict[Place, Total] = {}
     for at, alike in groupby(rows, key=lambda row: row[:-2]):
-        seen = {value: count for *_, value, count in alike}
-        count = sum(seen.values())
+        seen = {value: times for *_, value, times in alike}
+        total = sum(seen.values())
         state: Any
         if is_estimate(meter):
             state = new_sketch()
             for text in seen:
                 see(state, text)
         else:
-            state = {pico_of(value): count for value, count in seen.items()}
-        found[at] = Total(finish(meter, count, state), count)
+            state = {pico_of(value): times for value, times in seen.items()}
+        found[at] = Total(finish(meter, total, state), total)
     return found
 
 
-def _aggregate_column(aggregation: Aggregation, *, wide: bool = False) -> str:
+def _aggregate(aggregation: Aggregation, column: str, *, wide: bool = False) -> str:
     """
-    The aggregate of a column `value`, beside `time` and `id`.
+    The aggregate of a column, beside `time` and `id`.
 
     Args:
         wide: Sum whole units and the rest apart, which is slower and cannot overflow.
@@ -286,37 +316,45 @@ def _aggregate_column(aggregation: Aggregation, *, wide: bool = False) -> str:
         case Aggregation.COUNT:
             return "0"
         case Aggregation.SUM | Aggregation.AVG if wide:
-            return "row(sum(trunc(value)::HUGEINT), sum(value - trunc(value)))"
+            return f"row(sum(trunc({column})::HUGEINT), sum({column} - trunc({column})))"
         case Aggregation.SUM | Aggregation.AVG:
-            return "sum(value)"
+            return f"sum({column})"
         case Aggregation.UNIQUE:
-            return "count(DISTINCT value)"
+            return f"count(DISTINCT {column})"
         case Aggregation.LAST:
-            return "max(row(time, id, value))"
+            return f"max(row(time, id, {column})) FILTER (WHERE {column} IS NOT NULL)"
         case Aggregation.MIN:
-            return "min(value)"
+            return f"min({column})"
         case Aggregation.MAX:
-            return "max(value)"
+            return f"max({column})"
     raise AssertionError(f"{aggregation} has no aggregate in SQL")
 
 
 def _aggregated(
     db: duckdb.DuckDBPyConnection,
-    text: Callable[[str], str],
+    meters: Mapping[str, Meter],
+    place: str,
+    events: str,
     parameters: dict[str, Any],
-    aggregation: Aggregation,
 ) -> list[tuple[Any, ...]]:
-    """
-    Run a statement with an aggregate in it.
+    """The place, then of each meter how many events it counted there and their aggregate."""
+    counted = " OR ".join(f"{column} IS NOT NULL" for column in meters)
 
-    Args:
-        text: Gives the statement for an aggregate.
-    """
+    def rows(*, wide: bool) -> list[tuple[Any, ...]]:
+        states = ", ".join(
+            f"count({column}), {_aggregate(meter.aggregation, column, wide=wide)}"
+            for column, meter in meters.items()
+        )
+        text = (
+            f"SELECT {place}, {states} FROM ({events}) WHERE {counted} "
+            f"GROUP BY {place} ORDER BY {place}"
+        )
+        return db.execute(text, parameters).fetchall()
+
     try:
-        return db.execute(text(_aggregate_column(aggregation)), parameters).fetchall()
+        return rows(wide=False)
     except duckdb.OutOfRangeException:  # a sum of more than 38 digits
-        wide = _aggregate_column(aggregation, wide=True)
-        return db.execute(text(wide), parameters).fetchall()
+        return rows(wide=True)
 
 
 def _finished(aggregation: Aggregation, state: Any, events: int) -> int:

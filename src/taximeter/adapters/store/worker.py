@@ -134,7 +134,7 @@ def _upto(request: Request) -> int:
             return query.upto
         case (str(), int() as upto, *_):  # find, scan, count_by_subject
             return upto
-        case (list() as scopes,):  # recount
+        case (list() as scopes, *_):  # recount
             return max((scope.upto for scope in scopes), default=0)
     raise AssertionError(f"unknown request {request.method}")
 
