@@ -155,6 +155,9 @@ CODES: Final[dict[str, str]] = {
     "payment_refunded": "Some of the payment was paid back, so it cannot be reversed.",
     "invalid_signature": "The message is not signed by who it names, or not just now.",
     "period_open": "The period has not ended yet.",
+    # documents
+    "einvoice_incomplete": "What an e-invoice must say is not known; `missing` lists it.",
+    "document_unavailable": "The document could not be made just now; the invoice is as it was.",
     # billing settings, discounts
     "settings_changed": "Someone else changed the billing settings meanwhile.",
     "coupon_refused": "The coupon cannot be redeemed: it has expired, or was redeemed before.",

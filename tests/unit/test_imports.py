@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "rating": VALUES | {"meters", "catalog"},
     "invoices": VALUES | {"catalog", "rating", "taxes"},
     "accounting": VALUES | {"invoices"},
+    "documents": VALUES | {"parties", "rating", "invoices"},
     "notices": VALUES | {"catalog"},
     "gate": VALUES | {"ledger", "credits", "catalog"},
     "rules": VALUES | {"events", "meters", "catalog", "gate"},

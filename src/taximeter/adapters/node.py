@@ -18,6 +18,7 @@ import uvloop
 from taximeter.adapters.books.sqlite import SqliteBooks
 from taximeter.adapters.clock import SandboxClock, SystemClock
 from taximeter.adapters.delivery import notice_senders
+from taximeter.adapters.documents.press import ProcessPress
 from taximeter.adapters.http.auth import Authenticator, new_key
 from taximeter.adapters.http.idempotency import Idempotency
 from taximeter.adapters.http.messages import Request
@@ -119,6 +120,7 @@ class Node:
         self.notices.load()
         self.rules = RuleService(self.core)
         self.core.rules = self.rules
+        self.core.press = ProcessPress(data / "documents")
         self.owner_key = self._ensure_owner_key()
         self._closed_segments = len(list(segment_spans(self.log.segments())))
         self._tasks: list[asyncio.Task[None]] = []

@@ -25,6 +25,7 @@ from taximeter.ports import (
     UsageRow,
 )
 from taximeter.ports.tax import TaxEngine
+from taximeter.ports.press import Press
 from taximeter.rules.trial import Trial, TrialSpec
 from taximeter.services.feed import Feed
 from taximeter.services.intake.committer import Committer
@@ -96,6 +97,7 @@ class Core:
         rebuilds: Folds of history under way, for /v1/status.
         notices: Set by the node; without it, nobody is told anything.
         rules: Set by the node; without it, fires of rules are not followed up.
+        press: Set by the node; without it, there are no documents.
         tax_engine: Set by the node; without it, no engine outside is asked about taxes.
     """
 
@@ -125,6 +127,7 @@ class Core:
         self.changed = asyncio.Event()
         self.notices: NoticeService | None = None
         self.rules: RuleService | None = None
+        self.press: Press | None = None
         self.tax_engine: TaxEngine | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 

@@ -72,14 +72,14 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
         unknown_currency unknown_timezone unknown_plan change_in_past currency_mismatch
         too_many_windows amount_not_countable
         feature_not_metered idempotency_key_reused invalid_file alert_invalid webhook_url_refused
-        exceeds_reservation exceeds_invoice exceeds_payment
+        exceeds_reservation einvoice_incomplete exceeds_invoice exceeds_payment
     """,
     429: "overloaded rate_limited",
     431: "headers_too_large",
     500: "internal log_damaged books_damaged incompatible_data",
     503: """
         storage_failed storage_full position_not_reached rebuilding shutting_down log_locked
-        unreachable
+        unreachable document_unavailable
     """,
 }
 STATUS_OF_CODE: Final[dict[str, int]] = {

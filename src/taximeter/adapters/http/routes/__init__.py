@@ -8,6 +8,7 @@ from taximeter.adapters.http.routes.catalog import CatalogRoutes
 from taximeter.adapters.http.routes.coupons import CouponRoutes
 from taximeter.adapters.http.routes.credits import CreditRoutes
 from taximeter.adapters.http.routes.customers import CustomerRoutes
+from taximeter.adapters.http.routes.documents import DocumentRoutes
 from taximeter.adapters.http.routes.events import EventRoutes
 from taximeter.adapters.http.routes.gate import GateRoutes
 from taximeter.adapters.http.routes.invoices import InvoiceRoutes
@@ -39,6 +40,7 @@ def all_routes(around: Surroundings) -> list[Route]:
         *NoticeRoutes(around).routes(),
         *RuleRoutes(around).routes(),
         *InvoiceRoutes(around).routes(),
+        *DocumentRoutes(around).routes(),
         *ProofRoutes(around).routes(),
         *PortalRoutes(around).routes(),
         *operating.routes(),

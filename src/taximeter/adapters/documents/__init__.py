@@ -1,0 +1,1 @@
+"""Documents as files: the layouts of a page, and the processes that make PDF and Parquet."""

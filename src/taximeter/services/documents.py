@@ -1,0 +1,113 @@
+"""
+Documents of invoices: what a customer, an accountant or a spreadsheet is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from taximeter.documents.paper import Paper
+from taximeter.documents.sheet import sheet_of
+from taximeter.documents.tables import Table
+from taximeter.errors import Rejected
+from taximeter.invoices.document import parse_invoice
+from taximeter.invoices.invoice import Status
+from taximeter.ports import StoredInvoice
+from taximeter.ports.press import Press
+from taximeter.services.billing.service import find_invoice
+from taximeter.services.core import Core
+from taximeter.services.tenant import Tenant
+
+PAGE = 500
+MAX_ROWS = 200_000
+
+
+async def invoice_paper(core: Core, tenant: Tenant, invoice_id: str) -> Paper:
+    """
+    Raises:
+        NotFound: There is no such invoice.
+    """
+    return paper_of(tenant, await find_invoice(core, tenant, invoice_id))
+
+
+def paper_of(tenant: Tenant, stored: StoredInvoice) -> Paper:
+    invoice = parse_invoice(stored.document)
+    subscription = tenant.subscriptions.get(invoice.subscription)
+    named = {invoice.customer, *(line.customer for line in invoice.lines)}
+    customers = [tenant.customers[key] for key in named if key in tenant.customers]
+    return Paper(
+        invoice=invoice,
+        status=Status(stored.status),
+        timezone="UTC" if subscription is None else subscription.timezone,
+        digest=msgspec.json.decode(stored.document)["digest"],
+        names={customer.key: customer.name for customer in customers},
+    )
+
+
+def press_of(core: Core) -> Press:
+    assert core.press is not None, "the node sets it"
+    return core.press
+
+
+async def pdf(core: Core, paper: Paper) -> bytes:
+    """
+    Raises:
+        Unavailable: `document_unavailable`.
+    """
+    return await press_of(core).pdf(sheet_of(paper), None)
+
+
+# --- exports ----------------------------------------------------------------------------------
+
+
+async def issued_papers(core: Core, tenant: Tenant, start: int, end: int) -> list[Paper]:
+    """
+    Every invoice issued in [start, end) that is not void, oldest first.
+
+    Raises:
+        Rejected: `invalid_parameter` if they have more lines than one answer may.
+    """
+    found: list[Paper] = []
+    rows = 0
+    async for stored in _all_invoices(core, tenant):
+        paper = paper_of(tenant, stored)
+        at = paper.invoice.issued_at
+        if paper.status is not Status.VOID and at is not None and start <= at < end:
+            found.append(paper)
+            rows += len(paper.invoice.lines)
+            if rows > MAX_ROWS:
+                raise Rejected(
+                    "invalid_parameter",
+                    f"From and to span more than {MAX_ROWS:,} lines; ask for less at a time.",
+                )
+    found.sort(key=lambda paper: (paper.invoice.issued_at or 0, paper.invoice.number or ""))
+    return found
+
+
+async def _all_invoices(core: Core, tenant: Tenant) -> AsyncIterator[StoredInvoice]:
+    after: str | None = None
+    while True:
+        page = await core.books.run(
+            core.books.books.invoices,
+            tenant.name,
+            customer=None,
+            status=None,
+            after=after,
+            limit=PAGE,
+        )
+        for stored in page:
+            if stored.number is not None:
+                yield stored
+        if len(page) < PAGE:
+            return
+        after = page[-1].id
+
+
+async def parquet(core: Core, table: Table) -> bytes:
+    """
+    Raises:
+        Unavailable: `document_unavailable`.
+    """
+    return await press_of(core).parquet(table)
