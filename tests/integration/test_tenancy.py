@@ -39,6 +39,8 @@ def rich(server: Served) -> Scene:
     hold = {"customer": "acme", "feature": "chat", "amount": 1, "ttl_s": 86400}
     scene.ask("POST", "/v1/reservations", hold | {"id": "r1"}, status=201)
     scene.ask("POST", "/v1/leases", hold | {"id": "l1"}, status=201)
+    scene.ask("PUT", "/v1/coupons/half", {"percent": 50})
+    scene.ask("POST", "/v1/customers/acme/discounts", {"coupon": "half", "id": "d1"}, status=201)
     scene.ask("PUT", "/v1/alerts/a1", {"on": "usage", "feature": "chat", "thresholds": ["80%"]})
     webhook = {"url": "https://example.com/hook"}
     scene.ask("PUT", "/v1/webhooks/w1", webhook)
@@ -63,6 +65,8 @@ def names(rich: Scene) -> dict[str, str]:
         "reservations": "r1",
         "leases": "l1",
         "alerts": "a1",
+        "coupons": "half",
+        "discounts": "d1",
         "webhooks": "w1",
         "plans": "pro",
         "scheduled": "2030-01-01T00:00:00Z",

@@ -18,6 +18,7 @@ from taximeter.adapters.http.routes.surroundings import Surroundings, cancel
 from taximeter.adapters.http.routing import Route
 from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.customers import Customer
+from taximeter.customers.billing import dump_billing, read_billing
 from taximeter.errors import NotFound
 from taximeter.instants import format_instant
 from taximeter.services.core import require_customer
@@ -28,7 +29,9 @@ from taximeter.services.gate.clockwork import prepare
 from taximeter.services.gate.credits import balance_json, credits_of
 from taximeter.services.tenant import Tenant
 
-_PUT_ERRORS = ("subject_taken", "unknown_timezone", "unknown_currency", "not_found")
+_PUT_ERRORS = (
+    "subject_taken", "unknown_timezone", "unknown_currency", "invalid_timestamp", "not_found",
+)  # fmt: skip
 
 
 class CustomerRoutes:
@@ -83,6 +86,7 @@ class CustomerRoutes:
             pool=body.pool,
             paid_by_parent=body.paid_by_parent,
             metadata=body.metadata,
+            billing=None if body.billing is None else read_billing(body.billing),
         )
         stored = await put_customer(self._core, tenant, customer, self._around.actor(request))
         return json_response(customer_json(stored))
@@ -173,6 +177,7 @@ def customer_json(customer: Customer) -> dict[str, Any]:
         "parent": customer.parent,
         "pool": customer.pool,
         "paid_by_parent": customer.paid_by_parent,
+        "billing": None if customer.billing is None else dump_billing(customer.billing),
         "metadata": customer.metadata,
         "created_at": format_instant(customer.created_at),
     }

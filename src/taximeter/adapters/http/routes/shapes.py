@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from taximeter.customers.billing import BillingDocument
 from taximeter.events.envelope import Rejection
 from taximeter.meters.kinds import Aggregation, Mode, Per, Precision
 from taximeter.periods import Anchor, WindowSize
@@ -164,6 +165,7 @@ class CustomerBody(Strict):
     parent: str | None = None
     pool: bool = False
     paid_by_parent: bool = False
+    billing: BillingDocument | None = None
     metadata: dict[str, Any] = {}
 
 

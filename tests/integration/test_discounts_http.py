@@ -1,0 +1,249 @@
+"""Billing settings, billing details, coupons and discounts over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from tests.integration.scene import Scene
+from tests.serving import Served, serve
+
+SETTINGS = "/v1/billing/settings"
+ISSUER = {"name": "Acme GmbH", "city": "Berlin", "country": "DE", "tax_id": "DE123456789"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve(tmp_path_factory.mktemp("discounts"), "--sandbox") as running:
+        yield running
+
+
+@pytest.fixture
+def scene(server: Served) -> Scene:
+    return Scene(server)
+
+
+# --- settings ---------------------------------------------------------------------------------
+
+
+def test_without_settings_the_defaults_are_in_force_as_version_0(scene: Scene) -> None:
+    found = scene.ask("GET", SETTINGS)
+    assert (found["version"], found["due_days"], found["number_prefix"]) == (0, 14, "INV-")
+    assert (found["issuer"], found["tax"], found["auto_issue"]) == (None, {}, False)
+    assert scene.ask("GET", f"{SETTINGS}/versions") == {"items": [], "next": None}
+
+
+def test_every_change_is_a_version_with_who_and_why(scene: Scene) -> None:
+    one = scene.ask("PUT", SETTINGS, {"due_days": 30, "reason": "terms"})
+    two = scene.ask("PUT", SETTINGS, {"issuer": ISSUER, "reason": "we have a name"})
+    assert (one["version"], two["version"], two["due_days"]) == (1, 2, 14)
+    assert scene.ask("GET", SETTINGS) == two
+    assert scene.ask("GET", SETTINGS, version=1) == one
+    assert scene.ask("GET", SETTINGS, version=0)["due_days"] == 14
+    assert scene.raw("GET", SETTINGS, version=3).status == 404
+    first, second = scene.ask("GET", f"{SETTINGS}/versions")["items"]
+    assert (first["version"], first["reason"]) == (2, "we have a name")
+    assert second["reason"] == "terms"
+    page = scene.ask("GET", f"{SETTINGS}/versions", limit=1)
+    assert page["items"] == [first]
+    assert scene.ask("GET", f"{SETTINGS}/versions", cursor=page["next"])["items"] == [second]
+    (key,) = {one["changed_by"] for one in (first, second)}
+    assert key in {one["id"] for one in scene.ask("GET", "/v1/keys")["items"]}
+
+
+def test_what_was_read_can_be_put_back_unless_somebody_was_faster(scene: Scene) -> None:
+    scene.ask("PUT", SETTINGS, {"due_days": 30})
+    mine = scene.ask("GET", SETTINGS)
+    assert scene.ask("PUT", SETTINGS, mine)["version"] == 1, "nothing changed"
+    scene.ask("PUT", SETTINGS, {"due_days": 10})
+    refused = scene.raw("PUT", SETTINGS, mine | {"due_days": 31})
+    assert (refused.status, refused.json()["code"]) == (409, "settings_changed")
+    assert refused.json()["latest"] == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"due_days": 366}, "due_days: 0 to 365"),
+        ({"due_day": 3}, "due_day"),
+        ({"review": "some"}, "review"),
+        ({"number_prefix": "a b"}, "number_prefix"),
+        ({"grace": "soon"}, "grace: 0s, or"),
+        ({"dunning_days": [7, 3]}, "dunning_days"),
+        ({"write_off": {"EUR": "0.001"}}, "write_off.EUR"),
+        ({"issuer": {"city": "Berlin"}}, "issuer.name"),
+        ({"issuer": ISSUER | {"country": "UK"}}, "the United Kingdom is GB"),
+        ({"issuer": ISSUER | {"tax_id": "DE12"}}, "issuer.tax_id"),
+        ({"tax": {"registrations": [{"country": "DE", "region": "bavaria"}]}}, "registrations[0]"),
+        ({"tax": {"rates": [{"name": "VAT", "country": "DE", "rate": 19}]}}, "19 % is 0.19"),
+        ({"tax": {"rates": [{"name": "VAT", "country": "DE", "rate": 0.19}] * 2}}, "tax.rates"),
+        ({"tax": {"engine": {"url": "http://127.0.0.1/x"}}}, "tax.engine.url"),
+        ({"tax": {"registrations": [{"country": "DE", "from": "2026-01-01"}]}}, ""),
+    ],
+)
+def test_a_mistake_is_named_and_changes_nothing(
+    scene: Scene, body: dict[str, Any], says: str
+) -> None:
+    reply = scene.raw("PUT", SETTINGS, body)
+    assert reply.status == 422, reply.text
+    assert says in reply.json()["detail"]
+    assert scene.ask("GET", SETTINGS)["version"] == 0
+
+
+def test_settings_and_discounts_are_there_after_a_restart(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    data = tmp_path_factory.mktemp("again")
+    with serve(data, "--sandbox") as server:
+        scene = Scene(server, namespace="kept")
+        scene.ask("PUT", SETTINGS, {"due_days": 30, "reason": "terms"})
+        scene.customer("acme")
+        given = scene.ask("POST", "/v1/customers/acme/discounts", {"percent": 5}, status=201)
+        before = scene.ask("GET", SETTINGS)
+        key = scene.key
+    with serve(data, "--sandbox") as server:
+        get = server.get(SETTINGS, key=key).json()
+        assert get == before
+        assert server.get("/v1/customers/acme/discounts", key=key).json()["items"] == [given]
+
+
+# --- who is billed ----------------------------------------------------------------------------
+
+
+def test_billing_details_of_a_customer_come_back_as_they_were_put(scene: Scene) -> None:
+    billing = {
+        "name": "Globex S.A.", "address": ["1, rue X", "Bât. B"], "city": "Paris",
+        "postal_code": "75001", "country": "FR", "tax_id": "FR12345678901",
+        "email": "ap@globex.example",
+        "tax_exempt": {"certificate": "C-1", "until": "2027-01-01T00:00:00Z"},
+    }  # fmt: skip
+    assert scene.customer("globex", billing=billing)["billing"] == billing
+    assert scene.ask("GET", "/v1/customers/globex")["billing"] == billing
+    assert scene.customer("globex")["billing"] is None
+
+
+@pytest.mark.parametrize(
+    ("billing", "says"),
+    [
+        ({"country": "EL"}, "Greece is GR"),
+        ({"country": "Germany"}, "billing.country"),
+        ({"country": "GR", "tax_id": "GR123456789"}, "begins with EL"),
+        ({"email": "nobody"}, "billing.email"),
+        ({"name": "a\nb"}, "billing.name"),
+        ({"region": "CA"}, "which country"),
+        ({"vat": "DE1"}, "vat"),
+    ],
+)
+def test_billing_details_that_cannot_be_right_are_refused(
+    scene: Scene, billing: dict[str, Any], says: str
+) -> None:
+    reply = scene.raw("PUT", "/v1/customers/x", {"billing": billing})
+    assert reply.status == 422, reply.text
+    assert says in reply.json()["detail"]
+
+
+# --- coupons and discounts --------------------------------------------------------------------
+
+
+def test_a_coupon_is_put_read_listed_and_withdrawn(scene: Scene) -> None:
+    put = scene.ask("PUT", "/v1/coupons/WELCOME", {"percent": 20, "duration": {"periods": 3}})
+    assert (put["percent"], put["duration"], put["redeemed"]) == ("20", {"periods": 3}, 0)
+    assert scene.ask("GET", "/v1/coupons/WELCOME") == put
+    assert scene.ask("GET", "/v1/coupons")["items"] == [put]
+    scene.ask("DELETE", "/v1/coupons/WELCOME", status=204)
+    assert scene.raw("GET", "/v1/coupons/WELCOME").status == 404
+    assert scene.raw("DELETE", "/v1/coupons/WELCOME").status == 404
+
+
+def test_a_redeemed_coupon_keeps_its_terms_when_the_coupon_changes(scene: Scene) -> None:
+    scene.customer("acme")
+    scene.ask("PUT", "/v1/coupons/c", {"amount": "10.00", "currency": "EUR"})
+    given = scene.ask("POST", "/v1/customers/acme/discounts", {"coupon": "c"}, status=201)
+    assert (given["amount"], given["duration"], given["name"]) == ("10.00", "once", "c")
+    scene.ask("PUT", "/v1/coupons/c", {"amount": "1.00", "currency": "EUR"})
+    scene.ask("DELETE", "/v1/coupons/c", status=204)
+    path = f"/v1/customers/acme/discounts/{given['id']}"
+    assert scene.ask("GET", path) == given
+    ended = scene.ask("DELETE", path)
+    assert ended["ended_at"] is not None
+    assert scene.ask("DELETE", path) == ended, "it ends once"
+    assert scene.ask("GET", "/v1/customers/acme/discounts")["items"] == [ended]
+
+
+def test_a_coupon_says_why_it_cannot_be_redeemed(scene: Scene) -> None:
+    scene.set_clock("2026-11-20T12:00:00Z")
+    scene.customer("a", currency="EUR")
+    scene.customer("b")
+    put = {
+        "old": {"percent": 5, "expires_at": "2026-11-20T12:00:00Z"},
+        "one": {"percent": 5, "max_redemptions": 1},
+        "usd": {"amount": 5, "currency": "USD"},
+    }
+    for name, body in put.items():
+        scene.ask("PUT", f"/v1/coupons/{name}", body)
+
+    def redeem(customer: str, coupon: str) -> tuple[int, str]:
+        reply = scene.raw("POST", f"/v1/customers/{customer}/discounts", {"coupon": coupon})
+        return reply.status, reply.json().get("reason", reply.json().get("code"))
+
+    assert redeem("a", "old") == (409, "expired"), "not at the instant it expires"
+    assert redeem("a", "usd") == (409, "currency")
+    assert redeem("a", "one")[0] == 201
+    assert redeem("a", "one") == (409, "redeemed")
+    assert redeem("b", "one") == (409, "used_up")
+    assert redeem("b", "none") == (404, "not_found")
+    assert redeem("nobody", "usd") == (404, "not_found")
+
+
+def test_of_many_who_redeem_at_once_exactly_as_many_succeed_as_are_allowed(scene: Scene) -> None:
+    scene.ask("PUT", "/v1/coupons/rush", {"percent": 5, "max_redemptions": 7})
+    names = [f"c{n}" for n in range(20)]
+    for name in names:
+        scene.customer(name)
+
+    def redeem(name: str) -> int:
+        path = f"/v1/customers/{name}/discounts"
+        return scene.raw("POST", path, {"coupon": "rush"}).status
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(redeem, [name for name in names for _ in range(2)]))
+    assert sorted(set(statuses)) == [201, 409]
+    assert statuses.count(201) == 7
+    assert scene.ask("GET", "/v1/coupons/rush")["redeemed"] == 7
+
+
+def test_the_same_id_again_is_the_same_discount_and_another_one_is_refused(scene: Scene) -> None:
+    scene.customer("acme")
+    body = {"id": "loyal", "percent": "12.5", "duration": "forever", "prices": ["tokens"]}
+    first = scene.ask("POST", "/v1/customers/acme/discounts", body, status=201)
+    assert scene.ask("POST", "/v1/customers/acme/discounts", body, status=201) == first
+    other = scene.raw("POST", "/v1/customers/acme/discounts", body | {"percent": 13})
+    assert (other.status, other.json()["code"]) == (409, "discount_exists")
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, "exactly one of percent, amount, free_units"),
+        ({"percent": 5, "amount": 5, "currency": "EUR"}, "percent and amount"),
+        ({"percent": 0}, "above 0, at most 100"),
+        ({"percent": "100.1"}, "above 0, at most 100"),
+        ({"amount": 5}, "currency"),
+        ({"amount": "0.5", "currency": "JPY"}, "0 fractional digits in JPY"),
+        ({"amount": "-1", "currency": "EUR"}, "above 0"),
+        ({"free_units": 5}, "exactly one price"),
+        ({"percent": 5, "duration": {"periods": 0}}, "duration.periods"),
+        ({"percent": 5, "duration": "twice"}, "duration"),
+        ({"percent": 5, "price": ["a"]}, "price"),
+    ],
+)
+def test_terms_that_say_nothing_or_too_much_are_refused(
+    scene: Scene, body: dict[str, Any], says: str
+) -> None:
+    scene.customer("acme")
+    for method, path in (("PUT", "/v1/coupons/c"), ("POST", "/v1/customers/acme/discounts")):
+        reply = scene.raw(method, path, body)
+        assert reply.status == 422, reply.text
+        assert says in reply.json()["detail"]
