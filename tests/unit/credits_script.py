@@ -5,6 +5,7 @@ Wallets as text: commands in, ledger out, so that a test reads like the contract
     2026-03-10 burn 30 chat
     2026-03-10 hold h1 20 chat
     2026-03-11 settle h1 5            (or: settle h1 25 beyond)
+    2026-03-12 reverse 2 chat         (what the second transaction cost)
     2026-04-01
 
 A day alone lets time pass. `T10:30` may follow a day; all in UTC.
@@ -14,8 +15,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from taximeter.credits.grant import Grant, parse_grant
-from taximeter.credits.wallet import Wallet
+from taximeter.credits.wallet import Burned, Wallet
+from taximeter.gate.reversal import reversals
 from taximeter.instants import format_instant, parse_instant
 from taximeter.ledger.audit import audit
 from taximeter.ledger.transaction import Transaction
@@ -36,6 +40,7 @@ class Script:
         self.wallet = Wallet(credit, "acme")
         self.transactions: list[Transaction] = []
         self.answers: list[str] = []
+        self.grants: list[Grant] = []
         self.run(text)
 
     def run(self, text: str) -> Script:
@@ -73,14 +78,24 @@ class Script:
         )
 
     def _grant(self, at: int, grant_id: str, amount: str, *terms: str) -> None:
-        self.transactions += self.wallet.grant(
-            grant(grant_id, amount, *terms, at=at, credit=self.wallet.credit), at
-        )
+        given = grant(grant_id, amount, *terms, at=at, credit=self.wallet.credit)
+        self.grants.append(given)
+        self.transactions += self.wallet.grant(given, at)
 
     def _burn(self, at: int, amount: str, feature: str | None = None) -> None:
         booked, burned = self.wallet.burn(parse_quantity(amount), feature, at, {"by": "test"})
         self.transactions += booked
         self.answers.append(f"overage {format_quantity(burned.overage_pico)}")
+
+    def _reverse(self, at: int, ordinal: str, feature: str) -> None:
+        """Give back what the transaction with this ordinal cost."""
+        cost = self.transactions[int(ordinal) - 1]
+        cause = {"do": "usage", "feature": feature, "seq": 7}
+        booked = msgspec.structs.replace(cost, cause=cause)
+        (one,) = reversals([("acme", self.wallet.credit, booked)], [7])[7]
+        burned = Burned(one.parts, one.overage_pico, one.overdraft_pico)
+        grants = {grant.id: grant for grant in self.grants}
+        self.transactions += self.wallet.reverse(burned, feature, at, {"by": "test"}, grants)
 
     def _hold(self, at: int, hold: str, amount: str, feature: str | None = None) -> None:
         held = self.wallet.hold(hold, parse_quantity(amount), feature, at)

@@ -39,7 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     "rules": VALUES | {"events", "meters", "catalog", "gate"},
     "subscriptions": VALUES | {"catalog", "customers"},
     "live": VALUES
-    | {"events", "meters", "credits", "catalog", "customers", "gate", "rules", "subscriptions"},
+    | {"events", "corrections", "meters", "credits", "entitlements", "catalog", "customers", "gate"}
+    | {"rules", "subscriptions"},
     "settings": VALUES,
 }
 ALLOWED["ports"] = set(ALLOWED) | {"live"}

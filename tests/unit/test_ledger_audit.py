@@ -126,6 +126,7 @@ def test_each_forgery_is_found(forged: list[Transaction], finding: str) -> None:
 
 
 def test_every_kind_of_transaction_occurs_in_some_story() -> None:
-    more = Script("2026-01-01 grant g 10 every P1M rolls 5\n2026-02-01").transactions
+    text = "2026-01-01 grant g 10 every P1M rolls 5\n2026-02-01 burn 1 x\n2026-02-02 reverse 5 x"
+    more = Script(text).transactions
     kinds = {one.kind for one in [*ledger(), *more]}
     assert kinds == set(Kind) - {Kind.TRANSFER}  # between two wallets

@@ -47,7 +47,12 @@ from taximeter.services.intake.committer import Committer
 from taximeter.services.intake.sequencer import Sequencer
 from taximeter.services.notices.readings import readings
 from taximeter.services.notices.service import NoticeService
-from taximeter.services.rebuild import begin_rebuild, rebuild, recount_subjects
+from taximeter.services.rebuild import (
+    begin_again,
+    begin_rebuild,
+    rebuild,
+    recount_subjects,
+)
 from taximeter.services.rules.service import RuleService
 from taximeter.services.telemetry import Telemetry
 from taximeter.services.tenant import Tenant
@@ -97,6 +102,7 @@ class Node:
         )
         self.tenants = recovery.load_tenants(self._books, self._new_tenant)
         self.tenants.setdefault(DEFAULT_NAMESPACE, self._new_tenant(DEFAULT_NAMESPACE))
+        self._corrected: dict[str, set[str]] = {}
         self._stale, idle_entries, self._snapshot_position = self._recover()
         self.committer = Committer(self.log, on_commit=self._on_commit)
         self.sequencer = Sequencer(self.keeper, self.committer, self.log.position, self.feed.batch)
@@ -114,6 +120,7 @@ class Node:
             self._new_tenant,
         )
         self.commands = Commands(self.core)
+        self.core.commands = self.commands
         self.ledger = Ledger(self._ledger_book, self.committer, self.tenants)
         self.notices = NoticeService(self.core, notice_senders(settings), readings)
         self.core.notices = self.notices
@@ -141,7 +148,7 @@ class Node:
         )
         spans = list(segment_spans(self.log.segments()))
         known = self.keeper.load_closed(spans, self._expired_before())
-        read, idle_entries = recovery.replay(
+        read, idle_entries, self._corrected = recovery.replay(
             self.log, self.tenants, self._new_tenant, self.keeper, snapshot, known
         )
         logger.info(
@@ -173,9 +180,15 @@ class Node:
     async def _fold_stale(self) -> None:
         """Fold what the snapshot did not have, before anybody can ask."""
         upto = min(self.core.sequencer.position, self._snapshot_position)
+        for name, customers in self._corrected.items():
+            if customers:
+                found = begin_again(self.core, self.tenants[name], customers)
+                await rebuild(self.core, self.tenants[name], found, "correction")
         for name, stale in self._stale.items():
             tenant = self.tenants[name]
+            stale.customers -= self._corrected.get(name, set())
             everyone = tenant.live.accounts.keys() - stale.customers
+            everyone -= self._corrected.get(name, set())
             counters = tenant.live.layout.counters
             missing = [counter for counter in counters if counter.key in stale.counters]
             if upto and (stale.customers or stale.given_up):

@@ -106,8 +106,8 @@ class Lots:
 
     # --- Free and held --------------------------------------------------------------------------
 
-    def free_pico(self, feature: str) -> int:
-        """What is free and pays for a feature."""
+    def free_pico(self, feature: str | None) -> int:
+        """What is free and pays for a feature; None: what pays for anything."""
         return sum(lot.free_pico for lot in self.spendable if lot.pays_for(feature))
 
     def cover(self, amount_pico: int, feature: str | None) -> bool:

@@ -17,7 +17,7 @@ Identity is above: a caller that may hear a command twice sees to it that it get
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import msgspec
@@ -38,6 +38,7 @@ from taximeter.ledger.transaction import (
     Kind,
     Posting,
     Transaction,
+    is_balance_account,
 )
 
 
@@ -48,10 +49,12 @@ class Burned(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         parts: (lot id, pico) in burn order, none of them 0.
         overage_pico: What no lot covered.
+        overdraft_pico: What a settlement spent beyond all credit; a burn never does.
     """
 
     parts: tuple[tuple[str, int], ...] = ()
     overage_pico: int = 0
+    overdraft_pico: int = 0
 
 
 class Wallet:
@@ -171,6 +174,11 @@ class Wallet:
         if feature is None:
             return self.balance_pico - self.reserved_pico
         return self._lots.free_pico(feature) - self._owed.get(feature, 0)
+
+    @property
+    def unbound_pico(self) -> int:
+        """What is free and pays for anything, an invoice for one; less every overdraft."""
+        return max(0, self._lots.free_pico(None) - self.overdraft_pico)
 
     def can_cover(self, amount_pico: int, feature: str | None) -> bool:
         """Whether a debit would be paid whole; None is a debit of no feature in particular."""
@@ -401,6 +409,66 @@ class Wallet:
                 self._lots.put_back(lot, pico)
         self._expire(broken, cause, done)
         self._repay(cause, done)
+
+    def reverse(
+        self,
+        burned: Burned,
+        feature: str,
+        at: int,
+        cause: Cause,
+        grants: Mapping[str, Grant],
+    ) -> list[Transaction]:
+        """
+        Give back what usage has cost that is taken back: to the lots that paid for it.
+
+        What a lot gave that has ended since is breakage (K14). An overdraft that later credit has
+        repaid comes back as the credit that is spent next, or is breakage if there is none.
+
+        Args:
+            feature: Whose usage it was.
+            grants: Those that paid and have not ended: a lot that was used up may be dropped.
+        """
+        done = self.advance(at)
+        repaid_pico = burned.overdraft_pico - self._forgive(feature, burned.overdraft_pico)
+        following = self._lots.spendable[0].id if self._lots.spendable else ""
+        returned = {
+            OVERDRAFT: burned.overdraft_pico - repaid_pico,
+            OVERAGE: burned.overage_pico,
+            BREAKAGE: 0,
+        }
+        for lot_id, pico in (*burned.parts, (following, repaid_pico)):
+            account = self._give_back(lot_id, pico, grants)
+            returned[account] = returned.get(account, 0) + pico
+        postings = [Posting(account, pico) for account, pico in returned.items() if pico]
+        if postings:
+            change_pico = sum(p.amount_pico for p in postings if is_balance_account(p.account))
+            postings.append(Posting(SPENT, -sum(p.amount_pico for p in postings)))
+            self._book(Kind.REVERSE, cause, tuple(postings), change_pico, done)
+            self._repay(cause, done)
+        return done
+
+    def _forgive(self, feature: str, overdraft_pico: int) -> int:
+        """Owe less, as far as it is owed still. Returns how much."""
+        forgiven_pico = min(overdraft_pico, self._owed.get(feature, 0))
+        if forgiven_pico:
+            self.overdraft_pico -= forgiven_pico
+            self._owed[feature] -= forgiven_pico
+            if not self._owed[feature]:
+                del self._owed[feature]
+        return forgiven_pico
+
+    def _give_back(self, lot_id: str, pico: int, grants: Mapping[str, Grant]) -> str:
+        """Let a lot have again what it gave. Returns the account that has it now."""
+        lot = self._lots.by_id.get(lot_id)
+        if lot is None and lot_id in grants:
+            lot = Lot.of(grants[lot_id], 0)
+            if lot.end == NEVER:
+                self._lots.enter(lot, pico)
+                return lot.account
+        if lot is None or lot.stage != "live":
+            return BREAKAGE
+        self._lots.put_back(lot, pico)
+        return lot.account
 
     # --- Moving out and in ----------------------------------------------------------------------
 

@@ -44,6 +44,31 @@ class Burn(_Effect, frozen=True, tag="burn"):
     lease: str | None = None
 
 
+class Reverse(_Effect, frozen=True, tag="reverse"):
+    """
+    A usage event was taken back: what it cost returns to who paid (K19).
+
+    Attributes:
+        seq: Of the retraction.
+        event: Seq of the event.
+        parts: (lot of credit, pico) that paid for it.
+        overage_pico: What no credit paid for.
+        overdraft_pico: What was settled beyond all credit.
+    """
+
+    feature: str
+    seq: int
+    event: int
+    credit: str
+    parts: tuple[tuple[str, int], ...] = ()
+    overage_pico: int = 0
+    overdraft_pico: int = 0
+
+    @property
+    def cost_pico(self) -> int:
+        return sum(pico for _, pico in self.parts) + self.overage_pico + self.overdraft_pico
+
+
 class Reserve(_Effect, frozen=True, tag="reserve"):
     """
     Units, and their cost if they have one, are set aside until `expires_at`.
@@ -120,6 +145,20 @@ class Transfer(_Effect, frozen=True, tag="transfer"):
     to: str
     credit: str
     amount_pico: int
+    id: str
+
+
+class PayInvoice(_Effect, frozen=True, tag="pay_invoice"):
+    """Prepaid credit that pays for anything pays a part of an invoice; it covers the amount."""
+
+    id: str
+    credit: str
+    amount_pico: int
+
+
+class RepayInvoice(_Effect, frozen=True, tag="repay_invoice"):
+    """An invoice ended without being due: all that credit paid of it returns to its grants."""
+
     id: str
 
 
@@ -221,6 +260,7 @@ class Keyed(_Effect, frozen=True, tag="keyed"):
 
 Effect: TypeAlias = (
     Burn
+    | Reverse
     | Reserve
     | Extend
     | Settle
@@ -229,6 +269,8 @@ Effect: TypeAlias = (
     | Void
     | Refund
     | Transfer
+    | PayInvoice
+    | RepayInvoice
     | SetTopUp
     | SetBudget
     | DropBudget

@@ -102,6 +102,7 @@ class Purse:
             lifts his own leaves those of others.
         throttled: Features that may not be used faster than some rate; as of `blocked`.
         overage: By credit: what usage would have cost beyond all credit.
+        invoices: Invoice -> credit -> (lot, pico) that paid a part of it, until that is given back.
         plan_grants: What of a plan grants credit -> the grant that runs for it.
         plan_drawn: Share of what plans grant -> the start of a period, and what was drawn in it
             from grants that were replaced since: those that take their place are so much smaller.
@@ -124,6 +125,7 @@ class Purse:
         "dormant",
         "gauges",
         "holds",
+        "invoices",
         "overage",
         "plan_drawn",
         "plan_grants",
@@ -151,6 +153,7 @@ class Purse:
         self.overage: dict[str, int] = {}
         self.gauges: dict[Key, Any] = {}
         self.dormant: dict[Key, Any] = {}
+        self.invoices: dict[str, dict[str, tuple[tuple[str, int], ...]]] = {}
         self.reserved: dict[Key, int] = {}
         self.scheduled_at: int | None = None
         self._expiries: list[tuple[int, str]] = []
@@ -290,6 +293,10 @@ class Purse:
             "blocked": {f: dict(sorted(by.items())) for f, by in sorted(self.blocked.items())},
             "throttled": {f: dict(sorted(by.items())) for f, by in sorted(self.throttled.items())},
             "overage": {c: str(pico) for c, pico in sorted(self.overage.items())},
+            "invoices": {
+                invoice: {c: [[lot, str(pico)] for lot, pico in parts] for c, parts in paid.items()}
+                for invoice, paid in sorted(self.invoices.items())
+            },
             "plan_grants": dict(sorted(self.plan_grants.items())),
             "plan_drawn": {
                 share: [start, str(pico)]
@@ -313,6 +320,10 @@ class Purse:
         throttled = dumped.get("throttled", {})
         self.throttled = msgspec.convert(throttled, dict[str, dict[str, Throttled]])
         self.overage = {c: int(pico) for c, pico in dumped.get("overage", {}).items()}
+        self.invoices = {
+            invoice: {c: tuple((lot, int(pico)) for lot, pico in parts) for c, parts in by.items()}
+            for invoice, by in dumped.get("invoices", {}).items()
+        }
         self.plan_grants = dict(dumped.get("plan_grants", {}))
         self.plan_drawn = {
             share: (start, int(pico))

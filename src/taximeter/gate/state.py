@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from taximeter.credits.grant import Grant
+from taximeter.credits.wallet import Burned
 from taximeter.gate.effects import (
     Advance,
     Block,
@@ -27,9 +28,12 @@ from taximeter.gate.effects import (
     Issue,
     Keyed,
     LeaveSeat,
+    PayInvoice,
     Refund,
     Release,
+    RepayInvoice,
     Reserve,
+    Reverse,
     SetBudget,
     Settle,
     SetTopUp,
@@ -138,13 +142,19 @@ class GateState:
         """
         Args:
             at: When the entry was received.
-            seq: Of the entry; for a burn, its own event's is used.
+            seq: Of the entry; a burn and a reversal have their own.
         """
         purse = self.purse(effect.customer)
         self._advance(purse, at, seq)
         match effect:
             case Burn():
                 self._burn(purse, effect, at)
+            case Reverse():
+                self._reverse(purse, effect, at)
+            case PayInvoice():
+                self._pay_invoice(purse, effect, at, seq)
+            case RepayInvoice():
+                self._repay_invoice(purse, effect, at, seq)
             case Reserve():
                 self._reserve(purse, effect, at, seq)
             case Extend():
@@ -258,6 +268,47 @@ class GateState:
             booked, _ = purse.wallet(burn.credit).burn(left, burn.feature, at, cause)
             self._book(purse, burn.credit, burn.seq, booked)
             purse.overage[burn.credit] = purse.overage.get(burn.credit, 0) + left
+
+    def _reverse(self, purse: Purse, reverse: Reverse, at: int) -> None:
+        cause = {
+            "do": "retract",
+            "feature": reverse.feature,
+            "seq": reverse.seq,
+            "event": reverse.event,
+        }
+        grants = self._running(lot for lot, _ in reverse.parts)
+        burned = Burned(reverse.parts, reverse.overage_pico, reverse.overdraft_pico)
+        wallet = purse.wallet(reverse.credit)
+        booked = wallet.reverse(burned, reverse.feature, at, cause, grants)
+        self._book(purse, reverse.credit, reverse.seq, booked)
+        left = purse.overage.get(reverse.credit, 0) - reverse.overage_pico
+        if left > 0:
+            purse.overage[reverse.credit] = left
+        else:
+            purse.overage.pop(reverse.credit, None)
+
+    def _pay_invoice(self, purse: Purse, pay: PayInvoice, at: int, seq: int) -> None:
+        cause = {"do": "invoice", "invoice": pay.id, "seq": seq}
+        wallet = purse.wallet(pay.credit)
+        booked, burned = wallet.burn(pay.amount_pico, None, at, cause)
+        assert not burned.overage_pico, "credit was found to cover it"
+        self._book(purse, pay.credit, seq, booked)
+        purse.invoices.setdefault(pay.id, {})[pay.credit] = burned.parts
+
+    def _repay_invoice(self, purse: Purse, repay: RepayInvoice, at: int, seq: int) -> None:
+        cause = {"do": "invoice_void", "invoice": repay.id, "seq": seq}
+        for credit, parts in purse.invoices.pop(repay.id, {}).items():
+            grants = self._running(lot for lot, _ in parts)
+            booked = purse.wallet(credit).reverse(Burned(parts), "", at, cause, grants)
+            self._book(purse, credit, seq, booked)
+
+    def _running(self, lots: Iterable[str]) -> dict[str, Grant]:
+        """Grants by lot, without those that were voided."""
+        return {
+            lot: self.grants[lot].grant
+            for lot in lots
+            if lot in self.grants and lot not in self.voided
+        }
 
     def _draw(self, purse: Purse, hold: Hold, burn: Burn, at: int, cause: dict[str, Any]) -> int:
         """A usage event uses up part of a lease; returns the cost that the lease does not cover."""

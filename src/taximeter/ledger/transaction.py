@@ -54,6 +54,7 @@ class Kind(StrEnum):
     VOID = "void"  # issued credit is taken back
     REFUND = "refund"  # paid credit is given back as money
     TRANSFER = "transfer"  # credit moves between wallets
+    REVERSE = "reverse"  # usage was taken back, and what it cost is given back
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ import msgspec
 
 from taximeter.catalog.features import Cost
 from taximeter.credits.cost import cost_pico
+from taximeter.entitlements.rate import RateGauge
 from taximeter.events.envelope import Event
 from taximeter.gate.effects import Burn
 from taximeter.gate.purse import Key, Purse
@@ -211,6 +212,18 @@ class Hook(msgspec.Struct, frozen=True):
             lease=lease,
         )
 
+    def undo(self, purse: Purse, event: Event, at: int, measured: Any, spent_pico: int) -> None:
+        """
+        Empty the gauges of one event that counts no more; rates apart.
+
+        Args:
+            spent_pico: The credit it had cost.
+        """
+        units_pico = -measured * self.unit_pico
+        _fill(purse, _limits(self.gauges), event, at, units_pico, -spent_pico)
+        for pool in self.pools:
+            _fill(pool.purse, _limits(pool.gauges), event, at, units_pico, -spent_pico)
+
     def _lease(self, purse: Purse, event: Event) -> str | None:
         """The open lease of this feature that the event names."""
         name = None if event.data is None else event.data.get("lease_id")
@@ -251,6 +264,11 @@ class Hooks(msgspec.Struct, frozen=True):
     by_type: dict[str, tuple[Hook, ...]]
     until: int
     rules: dict[str, tuple[Watcher, ...]] = {}
+
+
+def _limits(gauges: tuple[Gauged, ...]) -> tuple[Gauged, ...]:
+    """Those of amounts, not of speed: what a rate has let through has passed."""
+    return tuple(gauged for gauged in gauges if gauged.maker.kind is not RateGauge)
 
 
 def _fill(

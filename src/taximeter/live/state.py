@@ -8,7 +8,7 @@ it, so answers are exact without locks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -147,7 +147,7 @@ class LiveState:
         """
         account = self.by_subject.get(event.subject)
         if account is None:
-            self.unmatched[event.subject] = self.unmatched.get(event.subject, 0) + 1
+            self._count_unmatched(event.subject, 1)
             return ()
         account.seen = True
         counted = values is not None and self._count(account, event, at, values)
@@ -174,6 +174,66 @@ class LiveState:
                 self.layout.programs[event.type].add(cells, values, at, event.id)
                 counted = True
         return counted
+
+    def _count_unmatched(self, subject: str, events: int) -> None:
+        # Below zero is for a moment: what was before is on its way from history.
+        count = self.unmatched.get(subject, 0) + events
+        if count:
+            self.unmatched[subject] = count
+        else:
+            self.unmatched.pop(subject, None)
+
+    def take_back(self, event: Event, at: int, now: int, spent_pico: Mapping[str, int]) -> bool:
+        """
+        Count an event no more, nor in the gauges of limits and budgets.
+
+        What it took from a rate stays taken, and what rules have seen stays seen: those are about
+        what was sent, not about what is owed.
+
+        Args:
+            at: Its instant.
+            now: When it is taken back.
+            spent_pico: By feature: the credit it cost, which is given back elsewhere.
+
+        Returns:
+            Whether all is as if it had not been; if not, the account has to be folded again.
+        """
+        account = self.by_subject.get(event.subject)
+        if account is None:
+            self._count_unmatched(event.subject, -1)
+            return True
+        program = self.layout.programs.get(event.type)
+        values = program.measure_stored(event) if program is not None else None
+        if values is None:
+            return True
+        counted, whole = False, True
+        for lane in account.lanes:
+            cells = lane.cells_at(at, self.layout.new_cells)
+            if cells is not None:
+                counted = True
+                whole &= self.layout.take_out(cells, event.type, values)
+            elif self.layout.carrying:
+                whole = False  # it may have a part in what later periods open with
+        if account.watched:
+            self.touched.add(account)
+        if counted and now >= account.plain_until:
+            self._undo_hooks(account, event, at, values, now, spent_pico)
+        return whole
+
+    def _undo_hooks(
+        self,
+        account: Account,
+        event: Event,
+        at: int,
+        values: tuple[Any, ...],
+        now: int,
+        spent_pico: Mapping[str, int],
+    ) -> None:
+        purse = self.gate.purses.get(account.customer)
+        for hook in self.hooks(account, now).by_type.get(event.type, ()):
+            measured = values[hook.index]
+            if measured is not None and purse is not None:
+                hook.undo(purse, event, at, measured, spent_pico.get(hook.feature, 0))
 
     def _carry(self, lane: Account, event: Event, at: int, values: tuple[Any, ...]) -> None:
         """A late event has a part in later periods, too, as far as they weigh time."""

@@ -62,6 +62,11 @@ def is_mutable(meter: Meter) -> bool:
     return not isinstance(empty(meter), int | None)
 
 
+def is_invertible(meter: Meter) -> bool:
+    """Whether the state without an event follows from the state with it."""
+    return meter.aggregation in (Aggregation.COUNT, Aggregation.SUM, Aggregation.AVG)
+
+
 def single(meter: Meter, value: Any, time: int, event_id: str) -> State:
     """The state after exactly one event, with what `Program.measure` made of it."""
     match meter.aggregation:

@@ -14,7 +14,7 @@ from typing import Any
 from taximeter.meters import aggregate
 from taximeter.meters.compile import Program, compile_counters
 from taximeter.meters.counter import Counter, Group
-from taximeter.meters.definition import Meter, weighs_time
+from taximeter.meters.definition import Aggregation, Meter, weighs_time
 from taximeter.periods import Period
 
 
@@ -60,6 +60,37 @@ class Layout:
         if before is not None and self.carrying:
             self.carry(cells, start, before)
         return cells
+
+    def take_out(self, cells: list[Any], event_type: str, values: tuple[Any, ...]) -> bool:
+        """
+        Count an event no more that was counted in these cells, as far as numbers alone can say what
+        would be without it: a sum can, a maximum cannot.
+
+        Args:
+            values: What `Program.measure` gave for it.
+
+        Returns:
+            Whether all of its counters could; the others have to be folded again from history.
+        """
+        whole = True
+        for slot, value in zip(self.programs[event_type].slots, values, strict=True):
+            counter = self.counters[slot]
+            if value is None:
+                continue
+            if not aggregate.is_invertible(counter.meter):
+                whole = False
+                continue
+            cells[2 * slot] -= 1
+            if not counter.group_by:
+                cells[2 * slot + 1] -= _summed(counter.meter, value)
+                continue
+            group, inner = value
+            groups: dict[Group, list[Any]] = cells[2 * slot + 1]
+            n, state = groups.pop(group, (0, 0))
+            left = [n - 1, state - _summed(counter.meter, inner)]
+            if any(left):
+                groups[group] = left
+        return whole
 
     def carry(self, cells: list[Any], start: int, earlier: list[Any]) -> None:
         """
@@ -161,6 +192,11 @@ def _programs(counters: tuple[Counter, ...]) -> dict[str, Program]:
     for slot, counter in enumerate(counters):
         by_type.setdefault(counter.meter.event_type, []).append((slot, counter))
     return {event_type: compile_counters(slotted) for event_type, slotted in by_type.items()}
+
+
+def _summed(meter: Meter, value: int) -> int:
+    """What one event adds to the state, beside being counted."""
+    return 0 if meter.aggregation is Aggregation.COUNT else value
 
 
 def group_order(group: Group) -> list[tuple[bool, str]]:

@@ -57,6 +57,10 @@ class LedgerBook(Protocol):
         """(rank, row) with rank > after and start <= at < end, in the order booked."""
         ...
 
+    def caused_by(self, namespace: str, seqs: Sequence[int]) -> list[LedgerRow]:
+        """What was booked at these seqs, in the order booked."""
+        ...
+
     def balance_pico_at(self, namespace: str, customer: str, credit: str, at: int) -> int:
         """After everything booked at or before an instant; 0 before the first."""
         ...

@@ -73,6 +73,16 @@ def begin_rebuild(
     return Rebuild(accounts, tuple(counters), births, position, missing)
 
 
+def begin_again(
+    core: Core, tenant: Tenant, customers: Iterable[str], *, upto: int | None = None
+) -> Rebuild:
+    """Empty the accounts of customers, and mark them: all of their history is folded again."""
+    keys = sorted(customers)
+    for key in keys:
+        tenant.reset_account(key).seen = True
+    return begin_rebuild(core, tenant, keys, tenant.live.layout.counters, upto=upto)
+
+
 def mark_history(
     core: Core, tenant: Tenant, added: Sequence[Counter], *, but: str | None = None
 ) -> Rebuild | None:
@@ -124,7 +134,9 @@ async def rebuild(core: Core, tenant: Tenant, missing: Rebuild, reason: str) -> 
             for after in range(0, missing.upto, SLICE_EVENTS):
                 end = min(after + SLICE_EVENTS, missing.upto)
                 facts = _facts(tenant, missing.accounts)
-                spec = FoldSpec(tenant.name, after, end, missing.counters, facts)
+                spec = FoldSpec(
+                    tenant.name, after, end, missing.counters, facts, corrected=missing.upto
+                )
                 _merge(tenant, missing, await _ask(partial(core.store.fold, spec)))
                 progress["position"] = f"0:{end}"
     except Exception:

@@ -14,12 +14,13 @@ from typing import Any, Protocol
 import msgspec
 
 from taximeter.catalog.document import parse_catalog
-from taximeter.events.entry import KIND_COMMAND, Entry
+from taximeter.events.entry import KIND_COMMAND, KIND_CORRECTION, Entry
 from taximeter.events.envelope import Verdict
 from taximeter.events.identity import identities
 from taximeter.events.replay import accepted_events, stored_times
 from taximeter.gate.effects import decode_effects
 from taximeter.invoices.settings import parse_settings
+from taximeter.live.corrected import fold_correction
 from taximeter.live.snapshot import FORMAT, Snapshot, Stale, StateSnapshot, dump_state, load_state
 from taximeter.live.snapshot import decode as decode_snapshot
 from taximeter.ports import Books, EventLog
@@ -101,16 +102,18 @@ def replay(
     memory: IdentityMemory,
     snapshot: Snapshot,
     identities_known: int,
-) -> tuple[int, int]:
+) -> tuple[int, int, dict[str, set[str]]]:
     """
     Fold the log behind the snapshot, and remember identities behind those already known.
 
     Returns:
-        How many events were read, and how many entries without accepted events end the log.
+        How many events were read, how many entries without accepted events end the log, and by
+        namespace the customers whose history is to be folded again after a correction.
     """
     start = min(snapshot.position, identities_known)
     idle_to_skip = snapshot.idle_entries
     read = idle = 0
+    again: dict[str, set[str]] = {}
     for logged in log.read(start):
         entry = logged.entry
         tenant = tenants.get(entry.namespace)
@@ -131,12 +134,15 @@ def replay(
             keys, fingerprints = identities(tenant.seed, events, times)
             memory.load(keys, fingerprints, logged.first_seq)
         if logged.first_seq > snapshot.position:
-            if entry.kind != KIND_COMMAND:
+            effects = decode_effects(entry.effects)
+            if entry.kind == KIND_CORRECTION:
+                folded = fold_correction(tenant.live, events, effects, entry.received_at)
+                again.setdefault(tenant.name, set()).update(folded.again)
+            elif entry.kind != KIND_COMMAND:
                 _count(tenant, entry)
                 tenant.live.fold_stored(zip(events, times, strict=True), entry.received_at)
-            effects = decode_effects(entry.effects)
             tenant.live.apply(effects, entry.received_at, logged.first_seq)
-    return read, idle
+    return read, idle, again
 
 
 def _count(tenant: Tenant, entry: Entry) -> None:

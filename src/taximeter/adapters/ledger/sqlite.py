@@ -62,6 +62,10 @@ _SCHEMA = (
     "INSERT INTO progress VALUES (0)",
 )
 
+# Of later date than some ledgers.
+_BY_SEQ = "CREATE INDEX IF NOT EXISTS transactions_by_seq ON transactions (namespace, seq)"
+
+_READ = "namespace, customer, credit, ordinal, seq, at, kind, cause, postings, balance_after"
 _Wallet = tuple[str, str, str]
 _encode = msgspec.json.Encoder().encode
 _postings = msgspec.json.Decoder(list[tuple[str, str]])
@@ -135,8 +139,8 @@ class SqliteLedger:
     ) -> list[tuple[int, LedgerRow]]:
         """(rank, transaction) with rank > after and start <= at < end, in the order booked."""
         query = (
-            "SELECT rank, namespace, customer, credit, ordinal, seq, at, kind, cause, postings,"
-            " balance_after FROM transactions WHERE namespace = ? AND customer = ? AND rank > ?"
+            f"SELECT rank, {_READ} FROM transactions"
+            " WHERE namespace = ? AND customer = ? AND rank > ?"
         )
         parameters: list[str | int] = [namespace, customer, after]
         for condition, value in ((" AND credit = ?", credit), (" AND at >= ?", start),
@@ -147,6 +151,16 @@ class SqliteLedger:
         with self._connection.read() as sqlite:
             found = sqlite.execute(f"{query} ORDER BY rank LIMIT ?", (*parameters, limit))
             return [(rank, _row(*columns)) for rank, *columns in found]
+
+    def caused_by(self, namespace: str, seqs: Sequence[int]) -> list[LedgerRow]:
+        """What was booked at these seqs, in the order booked."""
+        with self._connection.read() as sqlite:
+            found = sqlite.execute(
+                f"SELECT {_READ} FROM transactions WHERE namespace = ?"
+                " AND seq IN (SELECT value FROM json_each(?)) ORDER BY rank",
+                (namespace, _encode(seqs).decode()),
+            )
+            return [_row(*columns) for columns in found]
 
     def balance_pico_at(self, namespace: str, customer: str, credit: str, at: int) -> int:
         """The balance after everything that was booked at or before an instant; 0 before."""
@@ -173,10 +187,11 @@ class SqliteLedger:
 def _prepare(sqlite: sqlite3.Connection) -> None:
     (application,) = sqlite.execute("PRAGMA application_id").fetchone()
     if application == APPLICATION_ID:
+        sqlite.execute(_BY_SEQ)
         return
     if application or sqlite.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         raise Damaged("incompatible_data", "This SQLite file is not the ledger of Taximeter.")
-    for statement in _SCHEMA:
+    for statement in (*_SCHEMA, _BY_SEQ):
         sqlite.execute(statement)
     sqlite.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 

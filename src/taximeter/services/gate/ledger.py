@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -97,6 +97,10 @@ class Ledger:
                 limit=limit,
             )
         )
+
+    async def caused_by(self, namespace: str, seqs: Sequence[int]) -> list[LedgerRow]:
+        await self.catch_up()
+        return await self._run(self._book.caused_by, namespace, seqs)
 
     async def balance_pico_at(self, namespace: str, customer: str, credit: str, at: int) -> int:
         await self.catch_up()

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
+from taximeter.corrections.facts import retracts
 from taximeter.events.decode import Decoded, decode
 from taximeter.events.entry import KIND_EVENTS, Entry
 from taximeter.events.envelope import Event, Format, Rejection, Verdict
 from taximeter.events.identity import identities
-from taximeter.gate.effects import Burn, Caused, Effect, Settle, encode_effects
+from taximeter.events.replay import stored_times
+from taximeter.gate.effects import Burn, Caused, Effect, Reverse, Settle, encode_effects
+from taximeter.live.corrected import fold_correction
 from taximeter.services.intake.admission import (
     UNREAD,
     Admissible,
@@ -43,6 +48,19 @@ class Identities(Protocol):
 
     def decide(self, keys: Any, fingerprints: Any, next_seq: int) -> tuple[Any, Any]: ...
     def lookup(self, key: Any) -> tuple[int, int] | None: ...
+
+
+class CorrectionStep(NamedTuple):
+    """
+    Attributes:
+        first_seq: Of its first fact.
+        effects: All it did to credits, in order.
+        again: Customers whose history has to be folded again.
+    """
+
+    first_seq: int
+    effects: list[Effect]
+    again: set[str]
 
 
 class Sequencer:
@@ -157,6 +175,42 @@ class Sequencer:
         live.apply(applied, at, seq)
         self.tell_touched(tenant)
         return seq, applied
+
+    def accept_correction(
+        self,
+        tenant: Tenant,
+        facts: list[Event],
+        reversals: Mapping[int, Sequence[Reverse]],
+        now: int,
+    ) -> CorrectionStep | None:
+        """
+        Accept all facts of a correction, in one step, and apply what follows from them.
+
+        Args:
+            reversals: By seq of an event that is taken back: what it gives back.
+
+        Returns:
+            None, with nothing changed, if one of them is known already: somebody was faster. The
+            caller submits the entry without yielding before.
+        """
+        keys, fingerprints = identities(tenant.seed, facts, stored_times(facts, now))
+        if any(self._index.lookup(key) is not None for key in keys):
+            return None
+        first = self.position + 1
+        decided, _ = self._index.decide(keys, fingerprints, first)
+        assert not decided.any(), "each fact of a correction once"
+        self.position += len(facts)
+        self.idle_entries = 0
+        effects: list[Effect] = [
+            msgspec.structs.replace(reversal, seq=first + place)
+            for place, fact in enumerate(facts)
+            for reversal in reversals.get(retracts(fact.id), ())
+        ]
+        folded = fold_correction(tenant.live, facts, effects, now, first)
+        effects += folded.caused
+        tenant.live.apply(effects, now, first)
+        self.tell_touched(tenant)
+        return CorrectionStep(first, effects, folded.again)
 
     def tell_touched(self, tenant: Tenant) -> None:
         """Once for everything that changed in this step."""
