@@ -18,7 +18,10 @@ import pytest
 from taximeter.adapters.books import SqliteBooks
 from taximeter.customers import Customer, Segment, Subscription
 from taximeter.errors import Damaged, NotFound, Refused, Rejected, Unavailable
-from taximeter.periods import Anchor, Cadence
+from taximeter.invoices.document import canonical_bytes
+from taximeter.invoices.invoice import Invoice, Kind, Line
+from taximeter.invoices.states import issue
+from taximeter.periods import Anchor, Cadence, Period
 from taximeter.ports import (
     ApiKey,
     AuditEntry,
@@ -98,10 +101,24 @@ def with_subscription(books: Books) -> None:
     books.put_subscription(NS, subscription(), audit())
 
 
+def billed(draft: StoredInvoice) -> Invoice:
+    line = Line(
+        id="line_1", kind=Kind.FLAT, description="base", price="pro/base@1",
+        period=Period(draft.period_start, draft.period_end), quantity_pico=10**12,
+        amount_minor=100,
+    )  # fmt: skip
+    return Invoice(
+        id=draft.id, customer=draft.customer, subscription=draft.subscription, currency="USD",
+        period=line.period, lines=(line,),
+    )  # fmt: skip
+
+
 def numbered(draft: StoredInvoice) -> Callable[[str], StoredInvoice]:
-    return lambda number: msgspec.structs.replace(
-        draft, status="issued", number=number, document=number.encode()
-    )
+    def build(number: str) -> StoredInvoice:
+        document = canonical_bytes(issue(billed(draft), number, AT + 30))
+        return msgspec.structs.replace(draft, status="issued", number=number, document=document)
+
+    return build
 
 
 def listed(books: Books, **changes: Any) -> list[str]:

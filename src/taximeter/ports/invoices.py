@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -59,16 +59,20 @@ class InvoiceBooks(Protocol):
         series: str,
         build: Callable[[str], StoredInvoice],
         audit: AuditEntry,
+        *,
+        funded: Mapping[str, int] | None = None,
     ) -> StoredInvoice:
-        """Give a draft the next number ("INV-000001", ...) of a gapless series and store what
-        `build(number)` returns, in one transaction: if `build` raises, nothing happened. Refused
-        (`invoice_not_draft`, `invoice_in_review`) for another status."""
+        """Give a draft the next number ("INV-000001", ...) of a gapless series, store what
+        `build(number)` returns and book it, in one transaction: if `build` raises, nothing
+        happened. One with nothing to pay is paid. Refused (`invoice_not_draft`,
+        `invoice_in_review`) for another status. `funded`: see `accounting.entry_of_issue`."""
         ...
 
     def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:
         """Move an invoice to another status; False if its status is not `expected`. The document
         of an issued invoice never changes (Refused, `invoice_final`): the status beside it is
-        the one that counts. The periods of one that is void may be billed again."""
+        the one that counts. The periods of one that is void may be billed again, and what was
+        booked of it is undone (Refused, `invoice_final`, if a balance it gave is used)."""
         ...
 
     def billed_periods(self, namespace: str) -> dict[tuple[str, int, str], str]:

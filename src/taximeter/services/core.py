@@ -24,8 +24,8 @@ from taximeter.ports import (
     UsageQuery,
     UsageRow,
 )
-from taximeter.ports.tax import TaxEngine
 from taximeter.ports.press import Press
+from taximeter.ports.tax import TaxEngine
 from taximeter.rules.trial import Trial, TrialSpec
 from taximeter.services.feed import Feed
 from taximeter.services.intake.committer import Committer
@@ -34,6 +34,7 @@ from taximeter.services.telemetry import Telemetry
 from taximeter.services.tenant import Tenant
 
 if TYPE_CHECKING:
+    from taximeter.services.gate.commands import Commands
     from taximeter.services.notices.service import NoticeService
     from taximeter.services.rules.service import RuleService
 
@@ -75,7 +76,9 @@ class Store(Protocol):
     def progress(self) -> StoreProgress: ...
 
     async def usage(self, query: UsageQuery) -> list[UsageRow]: ...
-    async def recount(self, scopes: Sequence[LineScope]) -> list[list[Recount]]: ...
+    async def recount(
+        self, scopes: Sequence[LineScope], *, proofs: bool = True
+    ) -> list[list[Recount]]: ...
     async def events(self, query: EventsQuery) -> list[StoredEvent]: ...
     async def line_events(
         self, scope: LineScope, group: tuple[str | None, ...], after: int, limit: int
@@ -98,6 +101,7 @@ class Core:
         notices: Set by the node; without it, nobody is told anything.
         rules: Set by the node; without it, fires of rules are not followed up.
         press: Set by the node; without it, there are no documents.
+        commands: Set by the node; without it, no credit pays an invoice.
         tax_engine: Set by the node; without it, no engine outside is asked about taxes.
     """
 
@@ -128,6 +132,7 @@ class Core:
         self.notices: NoticeService | None = None
         self.rules: RuleService | None = None
         self.press: Press | None = None
+        self.commands: Commands | None = None
         self.tax_engine: TaxEngine | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 

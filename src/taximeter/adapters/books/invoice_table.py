@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from taximeter.adapters.books import rows
+from taximeter.adapters.books import receivable_table, rows
 from taximeter.errors import NotFound, Refused
 from taximeter.invoices.invoice import Status
 from taximeter.invoices.states import UNISSUED, check_issuable
@@ -50,6 +50,7 @@ def issue(
     invoice_id: str,
     series: str,
     build: Callable[[str], StoredInvoice],
+    funded: Mapping[str, int] | None = None,
 ) -> StoredInvoice:
     current = require(sqlite, namespace, invoice_id)
     check_issuable(invoice_id, Status(current.status))
@@ -58,7 +59,7 @@ def issue(
     number = next_number(sqlite, namespace, series)
     issued = build(numbered(series, number))
     _move(sqlite, issued, series, number)
-    return issued
+    return receivable_table.issued(sqlite, issued, funded=funded)
 
 
 def next_number(sqlite: sqlite3.Connection, namespace: str, series: str) -> int:
@@ -76,7 +77,13 @@ def numbered(series: str, number: int) -> str:
     return f"{series}{number:06}"
 
 
-def replace(sqlite: sqlite3.Connection, invoice: StoredInvoice, expected: str) -> bool:
+def replace(
+    sqlite: sqlite3.Connection, invoice: StoredInvoice, expected: str, reason: str, now: int
+) -> bool:
+    """
+    Args:
+        reason, now: Of the end of one that is void.
+    """
     current = require(sqlite, invoice.namespace, invoice.id)
     if current.status != expected:
         return False
@@ -88,6 +95,8 @@ def replace(sqlite: sqlite3.Connection, invoice: StoredInvoice, expected: str) -
             "DELETE FROM billed_periods WHERE namespace = ? AND invoice = ?",
             (invoice.namespace, invoice.id),
         )
+        if Status(expected) not in UNISSUED:
+            receivable_table.voided(sqlite, invoice.namespace, invoice.id, reason, now)
     return True
 
 

@@ -33,6 +33,7 @@ from taximeter.errors import Refused
 from taximeter.invoices.document import parse_invoice
 from taximeter.invoices.invoice import Invoice, Status
 from taximeter.periods import local_day
+from taximeter.ports import StoredInvoice
 
 _COLUMNS: Final = (
     "invoice, number, customer, currency, issued_at, due_at, open_minor, lost_minor, reminded"
@@ -44,28 +45,26 @@ _COLUMNS: Final = (
 
 def issued(
     sqlite: sqlite3.Connection,
-    namespace: str,
-    invoice: Invoice,
+    stored: StoredInvoice,
     *,
-    timezone: str,
-    apply_balance: bool,
-    now: int,
+    apply_balance: bool = True,
     funded: Mapping[str, int] | None = None,
-) -> Status:
+) -> StoredInvoice:
     """
     Book an invoice that has just become issued, and pay it from the customer's balance.
 
     Args:
-        invoice: With its number and `issued_at`; its row must be there.
-        timezone: The customer's.
+        stored: As it is in the books by now.
         apply_balance: Whether money the customer has with us pays it.
         funded: See `entries.entry_of_issue`.
 
     Returns:
-        Its status now: one with nothing to pay is paid.
+        The same with the status it has then: one with nothing to pay is paid.
     """
+    namespace, invoice = stored.namespace, parse_invoice(stored.document)
     assert invoice.number is not None, invoice.id
     assert invoice.issued_at is not None, invoice.id
+    now, timezone = invoice.issued_at, _timezone(sqlite, namespace, invoice.customer)
     rows.insert(
         sqlite,
         "receivables",
@@ -75,14 +74,21 @@ def issued(
         customer=invoice.customer,
         currency=invoice.currency,
         timezone=timezone,
-        issued_at=invoice.issued_at,
-        due_at=invoice.issued_at if invoice.due_at is None else invoice.due_at,
+        issued_at=now,
+        due_at=now if invoice.due_at is None else invoice.due_at,
     )
-    entries = entries_of_issue(invoice, invoice.issued_at, timezone, funded)
+    entries = entries_of_issue(invoice, now, timezone, funded)
     journal_table.post(sqlite, namespace, entries, now)
     if apply_balance:
         _apply_balance(sqlite, namespace, invoice.id, now)
-    return settle(sqlite, namespace, invoice.id)
+    return replace(stored, status=settle(sqlite, namespace, invoice.id).value)
+
+
+def _timezone(sqlite: sqlite3.Connection, namespace: str, customer: str) -> str:
+    (document,) = sqlite.execute(
+        "SELECT document FROM customers WHERE namespace = ? AND key = ?", (namespace, customer)
+    ).fetchone()
+    return rows.to_customer(document).timezone
 
 
 def voided(
@@ -133,6 +139,7 @@ def credited(
         nets=nets,
         tax_minor=tax_minor,
         open_minor=standing.open_minor,
+        lost_minor=standing.lost_minor,
         credits_minor=credits_minor,
         cause=cause,
     )

@@ -9,7 +9,7 @@ what turns a broken rule into an error a client understands.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -248,15 +248,18 @@ class SqliteBooks(BillingTable, NoticeTable, RuleTable, AccountingTable, Payment
         series: str,
         build: Callable[[str], StoredInvoice],
         audit: AuditEntry,
+        *,
+        funded: Mapping[str, int] | None = None,
     ) -> StoredInvoice:
         with self._connection.write() as sqlite:
-            issued = invoice_table.issue(sqlite, namespace, invoice_id, series, build)
+            issued = invoice_table.issue(sqlite, namespace, invoice_id, series, build, funded)
             rows.add_audit(sqlite, audit)
             return issued
 
     def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:
         with self._connection.write() as sqlite:
-            replaced = invoice_table.replace(sqlite, invoice, expected)
+            reason = str(audit.detail.get("reason", ""))
+            replaced = invoice_table.replace(sqlite, invoice, expected, reason, audit.at)
             if replaced:
                 rows.add_audit(sqlite, audit)
             return replaced

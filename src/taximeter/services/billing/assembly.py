@@ -1,7 +1,7 @@
 """
 Assembly: from what is due and what was counted to a draft, in the order of K10.
 
-    statements -> minimum and cap -> less what was billed before -> adjustments -> discounts -> tax
+    statements -> minimum and cap -> less what was billed before -> discounts -> tax
 
 Prepaid credits come at the end, when the draft is issued: until then they can still be spent.
 """
@@ -11,17 +11,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
+from taximeter.invoices.applied import AppliedDiscount
 from taximeter.invoices.assemble import Billed, less_billed, merged
 from taximeter.invoices.build import Usage
+from taximeter.invoices.discounts import apply_discounts, total_of
 from taximeter.invoices.document import parse_invoice
-from taximeter.invoices.invoice import Invoice
+from taximeter.invoices.invoice import Invoice, Line
+from taximeter.services.billing.ahead import ADVANCE
 from taximeter.services.billing.bills import Bill, statement
 from taximeter.services.billing.counted import recounted
+from taximeter.services.billing.coupons import discounts_for
 from taximeter.services.billing.dues import Due
+from taximeter.services.billing.tax import built_in_taxes, parties_of, situation_of, taxes_for
 from taximeter.services.core import Core
 from taximeter.services.customers import new_id
 from taximeter.services.tenant import Tenant
+from taximeter.taxes.decide import Unknown
 
 BilledParts = Mapping[tuple[str, int, str], str]
 """(subscription, start of period, part) -> the invoice it is on."""
@@ -35,6 +42,13 @@ class Draft(msgspec.Struct, frozen=True):
 
     invoice: Invoice
     reasons: tuple[str, ...] = ()
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """One due period as it goes on the invoice."""
+
+    statement: Invoice
+    discounts: tuple[AppliedDiscount, ...]
 
 
 async def usages_of(
@@ -63,45 +77,69 @@ async def assembled(
         upto: Position of the log that the usage reflects.
     """
     invoice_id = new_id("inv")
-    statements = [
-        await _statement(core, tenant, due, invoice_id, usages[id(due)], billed, upto)
-        for due in bill.dues
-    ]
-    invoice = merged(statements, bill.payer, [due.part for due in bill.dues])
-    return Draft(invoice)
+    parts: list[_Part] = []
+    for due in bill.dues:
+        found = statement(due, invoice_id, usages[id(due)], upto)
+        before = await _billed_before(core, tenant, due, billed)
+        lines = less_billed(found.lines, before) if before else found.lines
+        parts.append(_discounted(tenant, due, replace(found, lines=lines)))
+    invoice = _joined(tenant, bill, parts)
+    taxes = await taxes_for(core, tenant, invoice)
+    if isinstance(taxes, Unknown):
+        return Draft(invoice, (taxes.reason,))
+    return Draft(replace(invoice, taxes=taxes))
 
 
-async def _statement(
-    core: Core,
-    tenant: Tenant,
-    due: Due,
-    invoice_id: str,
-    usage: list[Usage],
-    billed: BilledParts,
-    upto: int,
-) -> Invoice:
-    """One due period, less what earlier invoices have of it."""
-    found = statement(due, invoice_id, usage, upto)
-    lines = found.lines
-    before = await _billed_before(core, tenant, due, billed)
-    if before:
-        lines = less_billed(lines, before)
-    return msgspec.structs.replace(found, lines=lines)
+def fare_of(tenant: Tenant, due: Due, payer: str, usage: list[Usage], position: int) -> Invoice:
+    """What a period would come to if it were billed now. A tax engine outside is not asked."""
+    found = statement(due, "preview", usage, position)
+    invoice = _joined(tenant, Bill(payer, (due,)), [_discounted(tenant, due, found)])
+    taxes = built_in_taxes(invoice, situation_of(tenant, tenant.customers[payer]))
+    return invoice if isinstance(taxes, Unknown) else replace(invoice, taxes=taxes)
+
+
+def _discounted(tenant: Tenant, due: Due, found: Invoice) -> _Part:
+    index = tenant.timeline(due.subscription).index(due.period.start)
+    discounts = discounts_for(tenant, due.subscription, index)
+    lines, applied = apply_discounts(found.lines, discounts, found.currency)
+    return _Part(replace(found, lines=lines), applied)
+
+
+def _joined(tenant: Tenant, bill: Bill, parts: Sequence[_Part]) -> Invoice:
+    """Everything but the taxes."""
+    invoice = merged(
+        [part.statement for part in parts], bill.payer, [due.part for due in bill.dues]
+    )
+    issuer, billed_to = parties_of(tenant, tenant.customers[bill.payer])
+    return replace(
+        invoice,
+        discounts=total_of(applied for part in parts for applied in part.discounts),
+        issuer=issuer,
+        billed_to=billed_to,
+    )
 
 
 async def _billed_before(core: Core, tenant: Tenant, due: Due, billed: BilledParts) -> list[Billed]:
     """Lines for parts of the same period, which nearly no period has."""
     key = (due.subscription.id, due.period.start)
-    if due.part == "advance" or not any(part[:2] == key for part in billed):
+    if due.part == ADVANCE or not any(part[:2] == key for part in billed):
         return []
     stored = await core.books.run(core.books.books.invoices_of_period, tenant.name, *key)
-    found: list[Billed] = []
-    for one in stored:
-        invoice = parse_invoice(one.document)
-        covers = [c for c in invoice.covered if (c.subscription, c.period.start) == key]
-        for line in invoice.lines:
-            mine = (line.subscription or invoice.subscription) == due.subscription.id
-            if mine and any(cover.period.contains(line.period.start) for cover in covers):
-                own = msgspec.structs.replace(line, subscription=None, customer=None)
-                found.append(Billed(one.number or one.id, own))
-    return found
+    return [
+        Billed(one.number or one.id, line)
+        for one in stored
+        for line in _lines_of(parse_invoice(one.document), *key)
+    ]
+
+
+def _lines_of(invoice: Invoice, subscription: str, start: int) -> list[Line]:
+    """Those for one period, as they would stand on an invoice of its own."""
+    covers = [
+        c for c in invoice.covered if (c.subscription, c.period.start) == (subscription, start)
+    ]
+    return [
+        replace(line, subscription=None, customer=None, discounts=())
+        for line in invoice.lines
+        if (line.subscription or invoice.subscription) == subscription
+        and any(cover.period.contains(line.period.start) for cover in covers)
+    ]

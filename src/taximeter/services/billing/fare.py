@@ -10,14 +10,11 @@ from taximeter.customers import Subscription
 from taximeter.errors import NotFound
 from taximeter.invoices.invoice import Invoice
 from taximeter.periods import Period
-from taximeter.services.billing.bills import statement
+from taximeter.services.billing.assembly import fare_of
 from taximeter.services.billing.counted import live_usage, recounted
 from taximeter.services.billing.dues import Due, due_of
 from taximeter.services.core import Core, require_customer
 from taximeter.services.tenant import Tenant
-
-PREVIEW = "preview"
-"""What a fare has for an id."""
 
 
 async def preview(
@@ -43,20 +40,23 @@ async def preview(
     lane = next((one for one in account.lanes if one.subscription == subscription.id), None)
     if at is None and lane is not None and not (account.rebuilding or due.is_split):
         usage = list(live_usage(tenant, lane, due, now))
-        return statement(due, PREVIEW, usage, core.sequencer.position)
+        return fare_of(tenant, due, customer, usage, core.sequencer.position)
     upto = await core.upto()
     # Events from the near future count live, so they do in what stands in for it.
     cut_at = due.period.end if at is None else min(due.period.end, instant)
     cut = Period(due.period.start, cut_at)
     (usage,) = await recounted(core, tenant, [due], upto, cut)
-    return statement(due, PREVIEW, usage, upto)
+    return fare_of(tenant, due, customer, usage, upto)
 
 
 async def fares(core: Core, tenant: Tenant, dues: Sequence[Due]) -> list[Invoice]:
     """Periods that need not have ended, nor be of a subscription as it is, as of one position."""
     upto = await core.upto()
     usages = await recounted(core, tenant, dues, upto)
-    return [statement(due, PREVIEW, usage, upto) for due, usage in zip(dues, usages, strict=True)]
+    return [
+        fare_of(tenant, due, due.customer.key, usage, upto)
+        for due, usage in zip(dues, usages, strict=True)
+    ]
 
 
 def _running(tenant: Tenant, customer: str, subscription_id: str | None, at: int) -> Subscription:

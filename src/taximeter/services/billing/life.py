@@ -12,6 +12,7 @@ from taximeter.invoices import states
 from taximeter.invoices.document import canonical_bytes, parse_invoice
 from taximeter.invoices.invoice import Status
 from taximeter.ports import StoredInvoice
+from taximeter.services.billing.credits import funded, give_back, pay_with_credits
 from taximeter.services.billing.drafts import find_invoice, review_of, stored_invoice
 from taximeter.services.core import Core, audit
 from taximeter.services.tenant import Tenant
@@ -28,6 +29,7 @@ async def finalize(core: Core, tenant: Tenant, invoice_id: str, actor: str) -> S
     stored = await find_invoice(core, tenant, invoice_id)
     draft = parse_invoice(stored.document)
     states.check_issuable(invoice_id, Status(stored.status))
+    draft = await pay_with_credits(core, tenant, draft)
     now = core.clock.now()
     due_at = now + tenant.billing.due_days * DAY
 
@@ -42,6 +44,7 @@ async def finalize(core: Core, tenant: Tenant, invoice_id: str, actor: str) -> S
         tenant.billing.number_prefix,
         issued,
         audit(tenant, now, actor, "invoice.finalize", invoice_id),
+        funded=funded(tenant, draft),
     )
 
 
@@ -72,4 +75,5 @@ async def void(
     )
     if not done:
         raise Refused("invoice_changed", "The invoice changed meanwhile; read it again.")
+    await give_back(core, tenant, invoice)
     return replacement
