@@ -48,7 +48,7 @@ def bills_of(tenant: Tenant, dues: Iterable[Due]) -> list[Bill]:
 
 
 def _order(due: Due) -> tuple[Any, ...]:
-    return _billed_at(due), due.customer.key, due.subscription.id, due.part
+    return _billed_at(due), due.customer.key, due.subscription.id, due.part == ADVANCE
 
 
 def _billed_at(due: Due) -> int:
