@@ -19,6 +19,7 @@ from taximeter.adapters.books.sqlite import SqliteBooks
 from taximeter.adapters.clock import SandboxClock, SystemClock
 from taximeter.adapters.delivery import notice_senders
 from taximeter.adapters.documents.press import ProcessPress
+from taximeter.adapters.delivery.tax_engine import HttpTaxEngine
 from taximeter.adapters.http.auth import Authenticator, new_key
 from taximeter.adapters.http.idempotency import Idempotency
 from taximeter.adapters.http.messages import Request
@@ -130,6 +131,8 @@ class Node:
         self.core.press = ProcessPress(data / "documents")
         self.owner_key = self._ensure_owner_key()
         self._closed_segments = len(list(segment_spans(self.log.segments())))
+        self.tax_engine = HttpTaxEngine(allow_private=settings.webhook_allow_private)
+        self.core.tax_engine = self.tax_engine
         self._tasks: list[asyncio.Task[None]] = []
         self._follow_up: asyncio.TimerHandle | None = None
         self.server: Server | None = None
@@ -296,6 +299,7 @@ class Node:
         route = request.route
         if status >= 500:
             path = route.path if route is not None else "?"
+        await self.tax_engine.close()
             logger.error(
                 "request failed",
                 extra={"request_id": request.request_id, "path": path, "status": status},
