@@ -18,8 +18,8 @@ import uvloop
 from taximeter.adapters.books.sqlite import SqliteBooks
 from taximeter.adapters.clock import SandboxClock, SystemClock
 from taximeter.adapters.delivery import notice_senders
-from taximeter.adapters.documents.press import ProcessPress
 from taximeter.adapters.delivery.tax_engine import HttpTaxEngine
+from taximeter.adapters.documents.press import ProcessPress
 from taximeter.adapters.http.auth import Authenticator, new_key
 from taximeter.adapters.http.idempotency import Idempotency
 from taximeter.adapters.http.messages import Request
@@ -128,11 +128,11 @@ class Node:
         self.notices.load()
         self.rules = RuleService(self.core)
         self.core.rules = self.rules
+        self.tax_engine = HttpTaxEngine(allow_private=settings.webhook_allow_private)
+        self.core.tax_engine = self.tax_engine
         self.core.press = ProcessPress(data / "documents")
         self.owner_key = self._ensure_owner_key()
         self._closed_segments = len(list(segment_spans(self.log.segments())))
-        self.tax_engine = HttpTaxEngine(allow_private=settings.webhook_allow_private)
-        self.core.tax_engine = self.tax_engine
         self._tasks: list[asyncio.Task[None]] = []
         self._follow_up: asyncio.TimerHandle | None = None
         self.server: Server | None = None
@@ -285,6 +285,7 @@ class Node:
             await self.server.stop(STOP_GRACE_S)
         await self.rules.stop()
         await self.notices.stop()
+        await self.tax_engine.close()
         await self.committer.close()
         if self.committer.failure is None and self.committer.full is None:
             await self._snapshot()
@@ -299,7 +300,6 @@ class Node:
         route = request.route
         if status >= 500:
             path = route.path if route is not None else "?"
-        await self.tax_engine.close()
             logger.error(
                 "request failed",
                 extra={"request_id": request.request_id, "path": path, "status": status},
