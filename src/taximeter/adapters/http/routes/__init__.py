@@ -38,6 +38,8 @@ def all_routes(around: Surroundings) -> list[Route]:
         *CreditRoutes(around).routes(),
         *BudgetRoutes(around).routes(),
         *NoticeRoutes(around).routes(),
+        *BillingSettingsRoutes(around).routes(),
+        *CouponRoutes(around).routes(),
         *RuleRoutes(around).routes(),
         *InvoiceRoutes(around).routes(),
         *DocumentRoutes(around).routes(),
