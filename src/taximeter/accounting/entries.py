@@ -141,20 +141,25 @@ def entry_of_credit_note(
     nets: Mapping[str, int],
     tax_minor: int,
     open_minor: int,
+    lost_minor: int = 0,
     credits_minor: int = 0,
     cause: Mapping[str, Any] | None = None,
 ) -> JournalEntry:
     """
-    A part of an invoice is taken back: from what is open on it, else to the customer's balance.
+    A part of an invoice is taken back: from what is open on it, then from what was given up of it;
+    what was paid already goes to the customer's balance.
 
     Args:
         nets: Line -> what is taken back of its net (see `nets_of`), minor units, not negative.
         tax_minor: The tax on it.
         open_minor: What is open on the invoice by now.
+        lost_minor: What of it was given up.
         credits_minor: The part that goes back into grants of prepaid credit.
     """
     total_minor = sum(nets.values()) + tax_minor - credits_minor
     off_minor = min(total_minor, open_minor)
+    found_minor = min(total_minor - off_minor, lost_minor)
+    back_minor = total_minor - off_minor - found_minor
     return JournalEntry(
         id=f"credit_note:{note}",
         at=at,
@@ -162,12 +167,13 @@ def entry_of_credit_note(
         customer=invoice.customer,
         currency=invoice.currency,
         invoice=invoice.id,
-        source=note if total_minor > off_minor else None,
+        source=note if back_minor else None,
         cause={"credit_note": note, "lines": dict(nets), **(cause or {})},
         postings=postings(
             {
                 Account.RECEIVABLE: -off_minor,
-                Account.BALANCE: off_minor - total_minor,
+                Account.BALANCE: -back_minor,
+                Account.WRITE_OFF: -found_minor,
                 Account.CREDITS: -credits_minor,
                 Account.TAX: tax_minor,
                 Account.DEFERRED: sum(nets.values()),
