@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from taximeter.documents.nets import nets_of
+from taximeter.documents.nets import LineNet, nets_of
 from taximeter.documents.paper import Paper, PaperKind
 from taximeter.documents.tables import Column, ColumnType, Table
 from taximeter.instants import format_instant
@@ -119,8 +119,8 @@ def focus_table(papers: Iterable[Paper]) -> Table:
 
 def _focus_rows(paper: Paper) -> Iterator[Row]:
     invoice = paper.invoice
-    for line, net_minor in zip(invoice.lines, nets_of(invoice), strict=True):
-        yield _base(paper) | _charge(paper, line, net_minor)
+    for line, net in zip(invoice.lines, nets_of(invoice), strict=True):
+        yield _base(paper) | _charge(paper, line, net)
     for tax in invoice.taxes:
         if tax.amount_minor:
             name = f"{tax.name} {tax.jurisdiction}".strip()
@@ -140,7 +140,7 @@ def _focus_rows(paper: Paper) -> Iterator[Row]:
 def _base(paper: Paper) -> dict[str, str | None]:
     """What all rows of a paper have in common."""
     invoice = paper.invoice
-    issuer = invoice.issuer.name if invoice.issuer is not None else ""
+    issuer = (invoice.issuer and invoice.issuer.name) or "unknown"
     period = {
         "PeriodStart": format_instant(invoice.period.start),
         "PeriodEnd": format_instant(invoice.period.end),
@@ -178,12 +178,11 @@ def _costs(paper: Paper, minor: int, list_minor: int | None = None) -> dict[str,
 _FREQUENCIES: Final = {Kind.USAGE: "Usage-Based", Kind.ADJUSTMENT: "One-Time"}
 
 
-def _charge(paper: Paper, line: Line, net_minor: int) -> dict[str, str | None]:
+def _charge(paper: Paper, line: Line, net: LineNet) -> dict[str, str | None]:
     invoice = paper.invoice
     plan = line.price.partition("/")[0]
-    discounts = line.amount_minor - line.net_minor
     quantity = format_quantity(line.quantity_pico)
-    row = _costs(paper, net_minor, net_minor + discounts) | {
+    row = _costs(paper, net.net_minor, net.listed_minor) | {
         "ChargeCategory": "Usage" if line.kind is Kind.USAGE else "Purchase",
         "ChargeDescription": line.description,
         "ChargeFrequency": _FREQUENCIES.get(line.kind, "Recurring"),

@@ -1,8 +1,9 @@
 """
-Nets: what is left of each line behind its discounts and without the taxes that are in its price.
+Nets: each line and each discount on it without the taxes that are in its price.
 
-E-invoices and FOCUS state lines without tax. A tax that is in the prices is split per rate (K6);
-here the net of the rate is laid out over its lines, so that they add up to it exactly (K7).
+E-invoices and FOCUS state amounts without tax. A tax that is in the prices is split per rate (K6);
+here the net of the rate is laid out over all that is under it, so that the parts add up to it
+exactly (K7).
 """
 
 from __future__ import annotations
@@ -11,26 +12,55 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import floor
 
-from taximeter.invoices.invoice import Invoice
+import msgspec
+
+from taximeter.invoices.applied import AppliedTax
+from taximeter.invoices.invoice import Invoice, Line
 
 
-def nets_of(invoice: Invoice) -> list[int]:
+class LineNet(msgspec.Struct, frozen=True):
     """
-    Minor units in the order of the lines. With all taxes they add up to the total.
+    Minor units without tax.
+
+    Attributes:
+        listed_minor: The line before its discounts.
+        discounts_minor: What each of its discounts takes off, in their order.
     """
-    nets = [line.net_minor for line in invoice.lines]
+
+    listed_minor: int
+    discounts_minor: tuple[int, ...]
+
+    @property
+    def net_minor(self) -> int:
+        return self.listed_minor - sum(self.discounts_minor)
+
+
+def nets_of(invoice: Invoice) -> list[LineNet]:
+    """In the order of the lines. Their nets and all taxes add up to the invoice's total."""
+    found: dict[int, LineNet] = {}
     by_category: dict[str, list[int]] = {}
     for place, line in enumerate(invoice.lines):
         by_category.setdefault(line.tax_category, []).append(place)
     for category, places in by_category.items():
-        taxes = [tax for tax in invoice.taxes if tax.category == category and tax.inclusive]
-        if taxes:
-            gross = [nets[place] for place in places]
-            net = sum(gross) - sum(tax.amount_minor for tax in taxes)
-            rate = sum((tax.rate for tax in taxes), Fraction(0))
-            for place, share in zip(places, spread(net, gross, rate), strict=True):
-                nets[place] = share
-    return nets
+        inside = [tax for tax in invoice.taxes if tax.category == category and tax.inclusive]
+        nets = _under([invoice.lines[place] for place in places], inside)
+        found.update(zip(places, nets, strict=True))
+    return [found[place] for place in range(len(invoice.lines))]
+
+
+def _under(lines: Sequence[Line], inside: Sequence[AppliedTax]) -> list[LineNet]:
+    """Lines of one category, of which these taxes are a part."""
+    gross = [
+        amount
+        for line in lines
+        for amount in (line.amount_minor, *(-one.amount_minor for one in line.discounts))
+    ]
+    if inside:
+        tax = sum(one.amount_minor for one in inside)
+        rate = sum((one.rate for one in inside), Fraction(0))
+        gross = spread(sum(gross) - tax, gross, rate)
+    parts = iter(gross)
+    return [LineNet(next(parts), tuple(-next(parts) for _ in line.discounts)) for line in lines]
 
 
 def spread(net_minor: int, gross_minor: Sequence[int], rate: Fraction) -> list[int]:
@@ -38,8 +68,8 @@ def spread(net_minor: int, gross_minor: Sequence[int], rate: Fraction) -> list[i
     Lay a net amount out over the gross amounts it is the net of.
 
     Each share is gross / (1 + rate) rounded down; what is missing goes to the largest remainders,
-    a minor unit each, ties to the lower index (K7). Unlike `money.allocate` it takes lines of
-    either sign, as corrections have.
+    a minor unit each, ties to the lower index (K7). Unlike `money.allocate` it takes parts of
+    either sign, as discounts and corrections have.
 
     Args:
         net_minor: The gross sum without tax, rounded once; so it lies within one unit of the sum
@@ -48,6 +78,8 @@ def spread(net_minor: int, gross_minor: Sequence[int], rate: Fraction) -> list[i
     Returns:
         Shares that add up to `net_minor`.
     """
+    if net_minor < 0:  # split like the charge it takes back
+        return [-share for share in spread(-net_minor, [-gross for gross in gross_minor], rate)]
     exact = [Fraction(gross) / (1 + rate) for gross in gross_minor]
     shares = [floor(value) for value in exact]
     missing = net_minor - sum(shares)

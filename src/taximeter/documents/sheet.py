@@ -205,8 +205,8 @@ def _line(paper: Paper, line: Line) -> SheetLine:
         quantity=quantity(line.quantity_pico),
         unit=_unit(line, exponent(currency)),
         amount=amount(line.amount_minor, currency),
-        notes=tuple(plain(note) for note in _notes(paper, line)),
-        proof=_line_proof(line),
+        notes=tuple(plain(note) for note in line_notes(paper, line)),
+        proof=line_proof(line),
     )
 
 
@@ -216,7 +216,7 @@ def _unit(line: Line, digits: int) -> str:
     return exact(line.tiers[0].unit, digits)
 
 
-def _notes(paper: Paper, line: Line) -> Iterator[str]:
+def line_notes(paper: Paper, line: Line) -> Iterator[str]:
     """What stands between the quantity and the amount, in the order it is reckoned (K10)."""
     invoice, digits = paper.invoice, exponent(paper.invoice.currency)
     if line.period != invoice.period:
@@ -257,7 +257,7 @@ def _signed(value: Fraction, digits: int) -> str:
     return f"{'+' if value > 0 else '−'}{exact(abs(value), digits)}"
 
 
-def _line_proof(line: Line) -> str:
+def line_proof(line: Line) -> str:
     if line.lineage is None:
         return ""
     events = "1 event" if line.lineage.events == 1 else f"{line.lineage.events:,} events"
@@ -314,7 +314,7 @@ def _proof(paper: Paper) -> Iterator[Fact]:
     position = _position(paper.invoice.lines)
     if position:
         yield Fact("Usage read up to position", position)
-    if paper.digest:
+    if paper.digest and paper.kind is PaperKind.INVOICE:
         path = f"/v1/invoices/{paper.invoice.id}/verify"
         yield Fact("Recount it from the events", plain(f"GET {path}"))
 

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from taximeter.documents.cii import cii
+from taximeter.documents.einvoice import einvoice_of, missing_of
 from taximeter.documents.paper import Paper
 from taximeter.documents.sheet import sheet_of
 from taximeter.documents.tables import Table
@@ -53,10 +55,13 @@ def press_of(core: Core) -> Press:
 
 async def pdf(core: Core, paper: Paper) -> bytes:
     """
+    With the e-invoice attached (Factur-X) where all is known that one must say.
+
     Raises:
         Unavailable: `document_unavailable`.
     """
-    return await press_of(core).pdf(sheet_of(paper), None)
+    einvoice = None if any(missing_of(paper)) else cii(einvoice_of(paper))
+    return await press_of(core).pdf(sheet_of(paper), einvoice)
 
 
 # --- exports ----------------------------------------------------------------------------------

@@ -12,18 +12,23 @@ import msgspec
 from taximeter.adapters.http.messages import Request, Response
 from taximeter.adapters.http.routes.surroundings import Surroundings, instant
 from taximeter.adapters.http.routing import Route
+from taximeter.documents.cii import cii
+from taximeter.documents.einvoice import einvoice_of
 from taximeter.documents.exports import focus_table, line_table
 from taximeter.documents.paper import Paper
 from taximeter.documents.sheet import sheet_of
 from taximeter.documents.tables import Table, csv_bytes
+from taximeter.documents.ubl import ubl
 from taximeter.errors import Rejected
 from taximeter.services import documents
 
 CSV: Final = "text/csv; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
 PDF: Final = "application/pdf"
+XML: Final = "application/xml"
 PARQUET: Final = "application/vnd.apache.parquet"
 _TAGS: Final = ("documents",)
+_SYNTAXES: Final = {"cii": cii, "ubl": ubl}
 
 
 class ExportParameters(msgspec.Struct, rename={"from_": "from"}, forbid_unknown_fields=True):
@@ -32,6 +37,10 @@ class ExportParameters(msgspec.Struct, rename={"from_": "from"}, forbid_unknown_
     from_: str | None = None
     to: str | None = None
     format: Literal["csv", "parquet"] = "csv"
+
+
+class XmlParameters(msgspec.Struct, forbid_unknown_fields=True):
+    format: Literal["cii", "ubl"] = "cii"
 
 
 class DocumentRoutes:
@@ -51,6 +60,13 @@ class DocumentRoutes:
                 "GET", "/v1/invoices/{id}.html", self.html,
                 scope="read", tags=_TAGS, summary="An invoice as a page by itself",
                 response_type=HTML, errors=("not_found",),
+            ),
+            Route(
+                "GET", "/v1/invoices/{id}.xml", self.xml,
+                scope="read", tags=_TAGS, summary="An invoice as e-invoice (EN 16931)",
+                description="CII, as in Factur-X and ZUGFeRD, or UBL 2.1, as in Peppol.",
+                query=XmlParameters, response_type=XML,
+                errors=("not_found", "einvoice_incomplete"),
             ),
             Route(
                 "GET", "/v1/invoices/{id}.csv", self.csv,
@@ -79,6 +95,11 @@ class DocumentRoutes:
     async def html(self, request: Request) -> Response:
         page, headers = documents.press_of(self._core).html(sheet_of(await self._paper(request)))
         return Response(200, page, HTML, headers)
+
+    async def xml(self, request: Request) -> Response:
+        write = _SYNTAXES[request.query_as(XmlParameters).format]
+        paper = await self._paper(request)
+        return _file(write(einvoice_of(paper)), XML, _name(paper), "xml")
 
     async def csv(self, request: Request) -> Response:
         paper = await self._paper(request)
