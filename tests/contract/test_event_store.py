@@ -417,5 +417,6 @@ def test_the_store_process_ends_when_the_engine_does_not_close_it(tmp_path: Path
     assert process.stdin is not None
     hosted.process._closing = True
     hosted._loop.call_soon_threadsafe(process.stdin.close)
-    assert hosted.wait(process.wait()) == 0
+    # 255 is what asyncio says when the supervisor's own look at the process was first.
+    assert hosted.wait(process.wait()) in (0, 255)
     hosted.close()

@@ -163,7 +163,7 @@ def test_a_settlement_that_cannot_be_told_is_delivered_later(fake: Fake) -> None
             fake.away = True
         assert (hold.settled, hold.balance_after) == (False, None)
         fake.away = False
-        assert meter.flush(20)
+        assert meter.flush(60)
         assert meter.stats.settled == 1
         assert adds_up(meter.stats)
     assert fake.used == 4
@@ -175,7 +175,7 @@ def test_usage_of_a_reservation_that_lapsed_counts_as_an_event(fake: Fake) -> No
         with meter.reserve("acme", "chat", up_to=10, data={"model": "opus"}) as hold:
             hold.use(4)
             fake.slots[hold.id].expires = 0
-        assert meter.flush(20)
+        assert meter.flush(60)
         assert adds_up(meter.stats)
     event = fake.events["taximeter/lapsed", hold.id]
     assert event["data"] == {"model": "opus", "tokens": 4}
@@ -192,7 +192,7 @@ def test_while_the_server_is_away_only_an_open_feature_is_held(fake: Fake) -> No
             assert hold.use(10)
             assert not hold.use()
         fake.away = False
-        assert meter.flush(20)
+        assert meter.flush(60)
     assert fake.used == 10
 
 
@@ -227,7 +227,7 @@ def test_an_open_feature_streams_on_when_the_server_goes_away(fake: Fake) -> Non
             fake.away = True
             assert sum(hold.use() for _ in range(50)) == 30
             fake.away = False
-        meter.flush(20)
+        meter.flush(60)
     assert fake.used == 30
 
 

@@ -114,7 +114,8 @@ def test_under_partitions_and_kills_a_limit_is_passed_by_no_more_than_was_stated
     # before it could say so, or the answer got lost and its last id was not decided again.
     assert told <= used <= told + len(spenders)
     stated = max(bound for spender in spenders for bound in spender.bounds)
-    assert stated <= (SPENDERS + killed) * SIZE
+    # An opening whose answer got lost is asked again: for a while there are two slices.
+    assert stated <= 2 * (SPENDERS + killed) * SIZE
     assert used <= LIMIT + stated
     assert used >= LIMIT - SIZE, "the limit was never reached: this proved nothing"
 

@@ -190,7 +190,7 @@ def test_what_is_over_the_bound_is_dropped_newest_first_and_counted(fake: Fake) 
         meter.track("acme", "llm.request", id=str(number), tokens=1)
     assert meter.stats.dropped == 5
     fake.away = False
-    assert meter.flush(20)
+    assert meter.flush(60)
     assert {event_id for _, event_id in fake.events} == {str(n) for n in range(10)}
     meter.close()
     assert adds_up(meter.stats)
@@ -401,7 +401,7 @@ def test_a_disk_that_refuses_leaves_the_event_in_memory_and_says_so(
     assert (stats.buffered, stats.spool_errors) == (2, 1)
     assert "No space" in str(stats.last_error)
     fake.away = False
-    assert meter.flush(20)
+    assert meter.flush(60)
     meter.close()
     assert fake.used == 2
     assert not list(tmp_path.iterdir())
@@ -417,7 +417,7 @@ def test_a_full_spool_drops_and_counts(fake: Fake, tmp_path: Path) -> None:
     assert stats.spooled > 0
     assert adds_up(stats)
     fake.away = False
-    assert meter.flush(20)
+    assert meter.flush(60)
     meter.close()
     assert adds_up(meter.stats)
 
