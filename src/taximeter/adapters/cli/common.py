@@ -27,9 +27,9 @@ WIDTH_WITHOUT_TERMINAL = 140
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-def _no_option(_: object, value: Path | tuple[Path, ...]) -> None:
+def _no_option(_: object, value: Path | tuple[Path, ...] | None) -> None:
     """Hyphens are let through for the sake of "-" alone."""
-    for path in (value,) if isinstance(value, Path) else value:
+    for path in (value,) if isinstance(value, Path) else value or ():
         if str(path).startswith("-") and str(path) != "-":
             raise ValueError(f"there is no option {path}")
 

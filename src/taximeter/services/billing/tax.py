@@ -11,7 +11,7 @@ from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 from taximeter.taxes.applied import AppliedTax
 from taximeter.taxes.apply import Taxable, taxes_of
-from taximeter.taxes.decide import Situation, Unknown
+from taximeter.taxes.decide import Applying, Situation, Unknown, rates_for
 
 
 def parties_of(tenant: Tenant, payer: Customer) -> tuple[Party | None, Party | None]:
@@ -50,3 +50,17 @@ def built_in_taxes(invoice: Invoice, situation: Situation) -> tuple[AppliedTax, 
         situation,
         invoice.currency,
     )
+
+
+def rates_at(
+    tenant: Tenant, payer: Customer, category: str, at: int
+) -> tuple[Applying, ...] | Unknown:
+    """
+    Which rates an invoice of a customer has for a category at an instant, by the rules.
+
+    Returns:
+        `Unknown` also where an engine outside decides.
+    """
+    if tenant.billing.tax.engine is not None:
+        return Unknown("The tax engine decides, when an invoice is made.")
+    return rates_for(situation_of(tenant, payer), category, at)

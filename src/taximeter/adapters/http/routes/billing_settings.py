@@ -1,5 +1,5 @@
 """
-Billing settings over HTTP.
+Billing settings, and which taxes follow from them, over HTTP.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import msgspec
 
 from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes.paging import keyset, limit_of, listed
-from taximeter.adapters.http.routes.surroundings import Surroundings
+from taximeter.adapters.http.routes.surroundings import Surroundings, instant
 from taximeter.adapters.http.routing import Route
 from taximeter.instants import format_instant
 from taximeter.invoices.settings import (
@@ -19,8 +19,12 @@ from taximeter.invoices.settings import (
     dump_settings,
     parse_settings,
 )
+from taximeter.money import format_exact
 from taximeter.ports import SettingsVersion
 from taximeter.services.billing.settings import find_settings, put_settings
+from taximeter.services.billing.tax import rates_at
+from taximeter.services.core import require_customer
+from taximeter.taxes.decide import Unknown
 
 _EXAMPLE = {
     "issuer": {"name": "Acme GmbH", "city": "Berlin", "country": "DE", "tax_id": "DE123456789"},
@@ -66,6 +70,28 @@ class VersionList(msgspec.Struct):
     next: str | None
 
 
+class TaxesParameters(msgspec.Struct, forbid_unknown_fields=True):
+    category: str = ""
+    at: str | None = None
+
+
+class RateItem(msgspec.Struct):
+    name: str
+    jurisdiction: str
+    category: str
+    rate: str
+    inclusive: bool
+    note: str | None
+
+
+class TaxesAnswer(msgspec.Struct):
+    customer: str
+    category: str
+    at: str
+    rates: list[RateItem]
+    unknown: str | None
+
+
 class BillingSettingsRoutes:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
@@ -90,6 +116,14 @@ class BillingSettingsRoutes:
                 "GET", "/v1/billing/settings/versions", self.list,
                 scope="read", tags=("billing",), summary="Who changed the settings when, and why",
                 query=VersionsParameters, response=VersionList,
+            ),
+            Route(
+                "GET", "/v1/customers/{key}/taxes", self.taxes,
+                scope="read", tags=("billing",), summary="Which tax rates apply to a customer",
+                description="By the rules in force, for a category at an instant. `unknown` says "
+                "what is missing to tell; an invoice is then held for review.",
+                query=TaxesParameters, response=TaxesAnswer,
+                errors=("not_found", "invalid_timestamp"),
             ),
         ]  # fmt: skip
 
@@ -123,6 +157,24 @@ class BillingSettingsRoutes:
         )
         following = str(found[-1].version) if len(found) == limit else None
         return json_response(listed([_changed(one) for one in found], following))
+
+    async def taxes(self, request: Request) -> Response:
+        query = request.query_as(TaxesParameters)
+        tenant, key = self._around.tenant(request), request.params["key"]
+        require_customer(tenant, key)
+        at = instant(query.at, self._core.clock.now())
+        found = rates_at(tenant, tenant.customers[key], query.category, at)
+        rates = () if isinstance(found, Unknown) else found
+        answer = {
+            "customer": key,
+            "category": query.category,
+            "at": format_instant(at),
+            "rates": [
+                msgspec.structs.asdict(one) | {"rate": format_exact(one.rate)} for one in rates
+            ],
+            "unknown": found.reason if isinstance(found, Unknown) else None,
+        }
+        return json_response(answer)
 
 
 def settings_json(version: SettingsVersion | None) -> dict[str, Any]:
