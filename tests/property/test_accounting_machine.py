@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.accounts import NS, Accounts, at, audit, invoice, line
 
 from taximeter.accounting.journal import Account
-from taximeter.accounting.matching import Allocation
+from taximeter.accounting.matching import Named
 from taximeter.accounting.recognition import month_of, month_start, next_month
 from taximeter.errors import Refused, Rejected
 from taximeter.instants import DAY
@@ -151,7 +151,7 @@ class Books(RuleBasedStateMachine):
 
     def _pay(self, amount: int, who: Who, named: tuple[str, int] | None) -> None:
         payment = self._new("pay")
-        parts = None if named is None else [Allocation(*named)]
+        parts = None if named is None else [Named(*named)]
         self.accounts.pay(payment, amount, self.now, who[0], currency=who[1], named=parts)
         money = self.money[payment] = Money(who, amount, is_payment=True)
         if named is None:
@@ -249,7 +249,7 @@ class Books(RuleBasedStateMachine):
         for attempt in (
             lambda: self.accounts.books.refund_payment(NS, payment, left + 1, self.now, audit()),
             lambda: self.accounts.books.allocate_payment(
-                NS, payment, [Allocation("nobody", amount)], self.now, audit()
+                NS, payment, [Named("nobody", amount)], self.now, audit()
             ),
         ):
             try:

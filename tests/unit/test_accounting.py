@@ -21,7 +21,7 @@ from taximeter.accounting.entries import (
     reversal_of,
 )
 from taximeter.accounting.journal import Account, EntryKind, totals
-from taximeter.accounting.matching import Allocation, OpenInvoice, check_named, match
+from taximeter.accounting.matching import Allocation, Named, OpenInvoice, match, match_named
 from taximeter.accounting.nets import nets_of
 from taximeter.accounting.recognition import (
     Service,
@@ -259,32 +259,33 @@ def test_money_pays_the_oldest_due_first_then_the_oldest_issued_then_by_id() -> 
 def test_what_was_given_up_is_paid_only_by_name() -> None:
     lost = owed("lost", 0, lost_minor=100)
     assert match(100, [lost]) == []
-    check_named([Allocation("lost", 100)], {"lost": lost}, "acme", "USD", 100)
+    named = match_named([Named("lost")], {"lost": lost}, "acme", "USD", 70)
+    assert named == [Allocation("lost", 70)]
 
 
 @pytest.mark.parametrize(
     ("part", "invoice_", "left", "code"),
     [
-        (Allocation("a", 5), None, 10, "invoice_not_issued"),
-        (Allocation("a", 5), owed("a", 10, customer="other"), 10, "invalid_request"),
-        (Allocation("a", 5), owed("a", 10, currency="EUR"), 10, "currency_mismatch"),
-        (Allocation("a", 11), owed("a", 10), 20, "exceeds_invoice"),
-        (Allocation("a", 10), owed("a", 10), 9, "exceeds_payment"),
+        (Named("a", 5), None, 10, "invoice_not_issued"),
+        (Named("a", 5), owed("a", 10, customer="other"), 10, "invalid_request"),
+        (Named("a", 5), owed("a", 10, currency="EUR"), 10, "currency_mismatch"),
+        (Named("a", 11), owed("a", 10), 20, "exceeds_invoice"),
+        (Named("a", 10), owed("a", 10), 9, "exceeds_payment"),
     ],
 )
 def test_a_payment_cannot_pay_what_it_should_not(
-    part: Allocation, invoice_: OpenInvoice | None, left: int, code: str
+    part: Named, invoice_: OpenInvoice | None, left: int, code: str
 ) -> None:
     known = {} if invoice_ is None else {"a": invoice_}
     with pytest.raises((Rejected, Refused)) as caught:
-        check_named([part], known, "acme", "USD", left)
+        match_named([part], known, "acme", "USD", left)
     assert caught.value.code == code
 
 
 def test_an_invoice_is_named_once() -> None:
-    part = Allocation("a", 1)
+    part = Named("a", 1)
     with pytest.raises(Rejected) as caught:
-        check_named([part, part], {"a": owed("a", 10)}, "acme", "USD", 10)
+        match_named([part, part], {"a": owed("a", 10)}, "acme", "USD", 10)
     assert "twice" in caught.value.message
 
 

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
+from msgspec.structs import replace
+
 from taximeter.accounting.journal import (
     Account,
     EntryKind,
@@ -224,11 +226,26 @@ def entry_of_write_off(entry_id: str, invoice: OpenInvoice, at: int, reason: str
     )
 
 
+def entry_of_difference(
+    entry_id: str, source: str, invoice: OpenInvoice, at: int, amount_minor: int
+) -> JournalEntry:
+    """The little that a payment leaves open is let go; it comes back if the payment goes."""
+    entry = _of_invoice(
+        entry_id,
+        EntryKind.DIFFERENCE,
+        invoice,
+        at,
+        {Account.RECEIVABLE: -amount_minor, Account.DIFFERENCES: amount_minor},
+        {},
+    )
+    return replace(entry, source=source)
+
+
 def entry_of_recovery(
-    entry_id: str, invoice: OpenInvoice, at: int, amount_minor: int
+    entry_id: str, source: str, invoice: OpenInvoice, at: int, amount_minor: int
 ) -> JournalEntry:
     """A part of what was given up is owed again, because it is being paid."""
-    return _of_invoice(
+    entry = _of_invoice(
         entry_id,
         EntryKind.RECOVERY,
         invoice,
@@ -236,6 +253,7 @@ def entry_of_recovery(
         {Account.RECEIVABLE: amount_minor, Account.WRITE_OFF: -amount_minor},
         {},
     )
+    return replace(entry, source=source)
 
 
 def _of_invoice(
@@ -248,7 +266,7 @@ def _of_invoice(
 ) -> JournalEntry:
     return JournalEntry(
         id=entry_id,
-        at=at,
+        at=max(at, invoice.issued_at),
         kind=kind,
         customer=invoice.customer,
         currency=invoice.currency,

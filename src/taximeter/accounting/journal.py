@@ -15,6 +15,7 @@ changed: what was wrong is reversed by one more.
     breakage           credit that was paid for and expired                        credit
     promotions         what credit paid for that nobody had paid for               debit
     write_off          receivables given up, less what was recovered               debit
+    differences        what is missing of invoices that count as paid              debit
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Account(StrEnum):
     BREAKAGE = "breakage"
     PROMOTIONS = "promotions"
     WRITE_OFF = "write_off"
+    DIFFERENCES = "differences"
 
 
 class EntryKind(StrEnum):
@@ -53,6 +55,7 @@ class EntryKind(StrEnum):
     REVERSAL = "reversal"  # an earlier entry is undone
     REFUND = "refund"  # money goes back to the customer
     WRITE_OFF = "write_off"  # an invoice is given up
+    DIFFERENCE = "difference"  # the little that is missing of a payment is let go
     RECOVERY = "recovery"  # an invoice given up is paid after all
     RECOGNITION = "recognition"  # what was billed is earned
     CREDIT_SALE = "credit_sale"  # prepaid credit is sold

@@ -46,6 +46,13 @@ class Allocation(msgspec.Struct, frozen=True):
     amount_minor: int
 
 
+class Named(msgspec.Struct, frozen=True):
+    """An invoice a payment names, by id or number; without an amount, as much of it as it can."""
+
+    invoice: str
+    amount_minor: int | None = None
+
+
 def match(amount_minor: int, invoices: Iterable[OpenInvoice]) -> list[Allocation]:
     """
     Pay the oldest due first, then the oldest issued, then by id, each as far as the money goes.
@@ -61,61 +68,72 @@ def match(amount_minor: int, invoices: Iterable[OpenInvoice]) -> list[Allocation
     return found
 
 
-def check_named(
-    named: Iterable[Allocation],
+def match_named(
+    named: Iterable[Named],
     invoices: Mapping[str, OpenInvoice],
     customer: str,
     currency: str,
     left_minor: int,
-) -> None:
+) -> list[Allocation]:
     """
-    Whether a payment can pay what it names.
+    What a payment pays of the invoices it names.
 
     Args:
-        invoices: Those it names, as far as they are issued.
+        invoices: Those it names, by the names it has for them, as far as they are issued.
         left_minor: What there is to allocate.
 
     Raises:
         Rejected: `currency_mismatch`, `exceeds_invoice`, `exceeds_payment`, `invalid_request`.
         Refused: `invoice_not_issued`.
     """
-    asked: dict[str, int] = {}
+    found: dict[str, int] = {}
     for part in named:
-        invoice = invoices.get(part.invoice)
-        if invoice is None:
-            raise Refused(
-                "invoice_not_issued",
-                f"Invoice {part.invoice!r} is not issued, so nothing is owed on it.",
-                invoice=part.invoice,
-            )
-        if invoice.customer != customer:
-            raise Rejected(
-                "invalid_request",
-                f"Invoice {part.invoice!r} is of another customer, {invoice.customer!r}.",
-            )
-        if invoice.currency != currency:
-            raise Rejected(
-                "currency_mismatch",
-                f"Invoice {part.invoice!r} is in {invoice.currency}, the payment in {currency}.",
-                invoice=part.invoice,
-            )
-        if part.invoice in asked:
+        invoice = _payable(part.invoice, invoices, customer, currency)
+        if invoice.id in found:
             raise Rejected("invalid_request", f"Invoice {part.invoice!r} is named twice.")
-        if part.amount_minor > invoice.payable_minor:
+        free_minor = max(0, left_minor - sum(found.values()))
+        amount_minor = part.amount_minor
+        if amount_minor is None:
+            amount_minor = min(invoice.payable_minor, free_minor)
+        if amount_minor > invoice.payable_minor:
             is_open = format_minor(invoice.payable_minor, currency)
             raise Rejected(
                 "exceeds_invoice",
                 f"{is_open} {currency} is open on invoice {part.invoice!r}, "
-                f"less than {format_minor(part.amount_minor, currency)}.",
+                f"less than {format_minor(amount_minor, currency)}.",
                 invoice=part.invoice,
                 open=is_open,
             )
-        asked[part.invoice] = part.amount_minor
-    if sum(asked.values()) > left_minor:
-        left = format_minor(left_minor, currency)
-        raise Rejected(
-            "exceeds_payment",
-            f"The invoices are to get {format_minor(sum(asked.values()), currency)} {currency}; "
-            f"the payment has {left} left.",
-            left=left,
+        if amount_minor > free_minor:
+            left = format_minor(left_minor, currency)
+            raise Rejected(
+                "exceeds_payment",
+                f"The payment has {left} {currency} left; the invoices it names are to get more.",
+                left=left,
+            )
+        found[invoice.id] = amount_minor
+    return [Allocation(invoice, minor) for invoice, minor in found.items() if minor]
+
+
+def _payable(
+    name: str, invoices: Mapping[str, OpenInvoice], customer: str, currency: str
+) -> OpenInvoice:
+    invoice = invoices.get(name)
+    if invoice is None:
+        raise Refused(
+            "invoice_not_issued",
+            f"There is no issued invoice {name!r}, so nothing is owed on it.",
+            invoice=name,
         )
+    if invoice.customer != customer:
+        raise Rejected(
+            "invalid_request",
+            f"Invoice {name!r} is of customer {invoice.customer!r}, not of {customer!r}.",
+        )
+    if invoice.currency != currency:
+        raise Rejected(
+            "currency_mismatch",
+            f"Invoice {name!r} is in {invoice.currency}, the payment in {currency}.",
+            invoice=name,
+        )
+    return invoice

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from taximeter.accounting.journal import Account, JournalEntry
-from taximeter.accounting.matching import Allocation, OpenInvoice
+from taximeter.accounting.matching import Named, OpenInvoice
 from taximeter.accounting.payment import Payment, PaymentState
 from taximeter.accounting.recognition import Service
 from taximeter.accounting.standing import InvoiceStanding
@@ -85,15 +85,17 @@ class PaymentBooks(Protocol):
         self,
         namespace: str,
         payment: Payment,
-        named: Sequence[Allocation] | None,
+        named: Sequence[Named] | None,
         audit: AuditEntry,
+        tolerance_minor: int = 0,
     ) -> Settlement:
         """
         Book a payment and pay invoices with it: the named ones, or the oldest due first; what is
-        left stays on the customer's account. One whose id is known and that tells of the same
-        money changes nothing.
+        left stays on the customer's account. An invoice of which no more than `tolerance_minor` is
+        missing then counts as paid. One whose id is known and that tells of the same money changes
+        nothing.
 
-        Raises `payment_conflict` for an id with other content, and what `check_named` raises.
+        Raises `payment_conflict` for an id with other content, and what `match_named` raises.
         """
         ...
 
@@ -101,9 +103,10 @@ class PaymentBooks(Protocol):
         self,
         namespace: str,
         payment_id: str,
-        named: Sequence[Allocation] | None,
+        named: Sequence[Named] | None,
         now: int,
         audit: AuditEntry,
+        tolerance_minor: int = 0,
     ) -> Settlement:
         """Pay invoices with what is left of one. Refused (`payment_reversed`)."""
         ...

@@ -12,7 +12,7 @@ import msgspec
 
 from taximeter.accounting.entries import entry_of_payment, entry_of_refund, reversal_of
 from taximeter.accounting.journal import Account, EntryKind, JournalEntry
-from taximeter.accounting.matching import Allocation, check_named, match
+from taximeter.accounting.matching import Allocation, Named, match, match_named
 from taximeter.accounting.payment import Payment, PaymentState
 from taximeter.adapters.books import journal_table, receivable_table, rows
 from taximeter.adapters.books.connection import Connection
@@ -38,8 +38,9 @@ class PaymentTable:
         self,
         namespace: str,
         payment: Payment,
-        named: Sequence[Allocation] | None,
+        named: Sequence[Named] | None,
         audit: AuditEntry,
+        tolerance_minor: int = 0,
     ) -> Settlement:
         with self._connection.write() as sqlite:
             known = _find(sqlite, namespace, payment.id)
@@ -50,7 +51,13 @@ class PaymentTable:
             entry = entry_of_payment(payment)
             journal_table.post(sqlite, namespace, [entry], payment.recorded_at)
             paid = _allocate(
-                sqlite, namespace, payment, named, payment.amount_minor, payment.recorded_at
+                sqlite,
+                namespace,
+                payment,
+                named,
+                payment.amount_minor,
+                payment.recorded_at,
+                tolerance_minor,
             )
             rows.add_audit(sqlite, audit)
             return Settlement(_state(sqlite, namespace, payment), paid)
@@ -59,14 +66,15 @@ class PaymentTable:
         self,
         namespace: str,
         payment_id: str,
-        named: Sequence[Allocation] | None,
+        named: Sequence[Named] | None,
         now: int,
         audit: AuditEntry,
+        tolerance_minor: int = 0,
     ) -> Settlement:
         with self._connection.write() as sqlite:
             payment = _standing(sqlite, namespace, payment_id)
             left_minor = _left(sqlite, namespace, payment_id)
-            paid = _allocate(sqlite, namespace, payment, named, left_minor, now)
+            paid = _allocate(sqlite, namespace, payment, named, left_minor, now, tolerance_minor)
             rows.add_audit(sqlite, audit)
             return Settlement(_state(sqlite, namespace, payment), paid)
 
@@ -188,22 +196,21 @@ def _allocate(
     sqlite: sqlite3.Connection,
     namespace: str,
     payment: Payment,
-    named: Sequence[Allocation] | None,
+    named: Sequence[Named] | None,
     left_minor: int,
     now: int,
+    tolerance_minor: int,
 ) -> tuple[str, ...]:
     """Pay the named invoices, or the oldest due; those that are paid by that."""
     if named is None:
-        open_ = receivable_table.open_invoices(
-            sqlite, namespace, payment.customer, payment.currency
-        )
-        wanted: Sequence[Allocation] = match(left_minor, open_)
+        due = receivable_table.open_invoices(sqlite, namespace, payment.customer, payment.currency)
+        wanted: Sequence[Allocation] = match(left_minor, due)
     else:
-        found = receivable_table.invoices(sqlite, namespace, [one.invoice for one in named])
-        by_id = {invoice.id: invoice for invoice in found}
-        check_named(named, by_id, payment.customer, payment.currency, left_minor)
-        wanted = named
-    paid = receivable_table.allocate(sqlite, namespace, payment.id, wanted, payment.at, now)
+        found = receivable_table.named(sqlite, namespace, [one.invoice for one in named])
+        wanted = match_named(named, found, payment.customer, payment.currency, left_minor)
+    paid = receivable_table.allocate(
+        sqlite, namespace, payment.id, wanted, payment.at, now, tolerance_minor
+    )
     return tuple(paid)
 
 

@@ -19,6 +19,7 @@ from taximeter.accounting.entries import (
     entries_of_void,
     entry_of_allocation,
     entry_of_credit_note,
+    entry_of_difference,
     entry_of_recognition,
     entry_of_recovery,
     entry_of_write_off,
@@ -177,12 +178,14 @@ def allocate(
     allocations: Iterable[Allocation],
     at: int,
     now: int,
+    tolerance_minor: int = 0,
 ) -> list[str]:
     """
     Pay invoices from a balance; more than is open on one recovers what was given up.
 
     Args:
         source: Whose balance: a payment, credit note or invoice. It covers the sum.
+        tolerance_minor: What may be missing of an invoice that counts as paid.
 
     Returns:
         Ids of the invoices that are paid now and were not before.
@@ -191,12 +194,14 @@ def allocate(
     for part in allocations:
         (invoice,) = invoices(sqlite, namespace, [part.invoice])
         entry_id = journal_table.next_id(sqlite, namespace, f"allocation:{source}")
-        entries = []
-        recovered_minor = part.amount_minor - invoice.open_minor
-        if recovered_minor > 0:
-            recovery = entry_of_recovery(f"recovery:{entry_id}", invoice, at, recovered_minor)
-            entries.append(replace(recovery, source=source))
-        entries.append(entry_of_allocation(entry_id, source, invoice, at, part.amount_minor))
+        amount_minor, missing_minor = part.amount_minor, invoice.open_minor - part.amount_minor
+        entries = [entry_of_allocation(entry_id, source, invoice, at, amount_minor)]
+        if missing_minor < 0:
+            recovery = f"recovery:{entry_id}"
+            entries.insert(0, entry_of_recovery(recovery, source, invoice, at, -missing_minor))
+        elif 0 < missing_minor <= tolerance_minor:
+            rest = f"difference:{entry_id}"
+            entries.append(entry_of_difference(rest, source, invoice, at, missing_minor))
         journal_table.post(sqlite, namespace, entries, now)
         if settle(sqlite, namespace, part.invoice) is Status.PAID:
             paid.append(part.invoice)
@@ -312,6 +317,19 @@ def _apply_balance(sqlite: sqlite3.Connection, namespace: str, invoice_id: str, 
 # --- what is asked --------------------------------------------------------------------------------
 
 
+def named(
+    sqlite: sqlite3.Connection, namespace: str, names: Sequence[str]
+) -> dict[str, OpenInvoice]:
+    """Issued invoices by their ids or numbers; names of none are absent."""
+    found = sqlite.execute(
+        "SELECT value, invoices.id FROM json_each(?) JOIN invoices "
+        "ON namespace = ? AND (invoices.id = value OR number = value)",
+        (rows.to_json(list(names)), namespace),
+    ).fetchall()
+    by_id = {one.id: one for one in invoices(sqlite, namespace, [row[1] for row in found])}
+    return {name: by_id[invoice_id] for name, invoice_id in found if invoice_id in by_id}
+
+
 def invoices(sqlite: sqlite3.Connection, namespace: str, ids: Sequence[str]) -> list[OpenInvoice]:
     """Those of them that were issued, open or not, in the order of their ids."""
     found = sqlite.execute(
@@ -355,26 +373,27 @@ def standings(
     sqlite: sqlite3.Connection, namespace: str, ids: Sequence[str]
 ) -> dict[str, InvoiceStanding]:
     """Of those that were issued."""
-    sums: dict[str, dict[str, int]] = {}
     found = sqlite.execute(
-        "SELECT e.invoice, e.kind, sum(p.amount_minor) FROM journal_entries e "
-        "JOIN journal_postings p ON p.entry = e.rank AND p.account = 'receivable' "
+        "SELECT e.invoice, e.kind, p.account, sum(p.amount_minor) FROM journal_entries e "
+        "JOIN journal_postings p ON p.entry = e.rank "
         "WHERE e.namespace = ? AND e.invoice IN (SELECT value FROM json_each(?)) "
-        "GROUP BY e.invoice, e.kind",
+        "GROUP BY e.invoice, e.kind, p.account",
         (namespace, rows.to_json(list(ids))),
     )
-    for invoice, kind, minor in found:
-        sums.setdefault(invoice, {})[kind] = minor
+    sums: dict[str, dict[tuple[str, str], int]] = {}
+    for invoice, kind, account, minor in found:
+        sums.setdefault(invoice, {})[kind, account] = minor
     return {
         one.id: _standing(sums.get(one.id, {}), one) for one in invoices(sqlite, namespace, ids)
     }
 
 
-def _standing(kinds: Mapping[str, int], invoice: OpenInvoice) -> InvoiceStanding:
+def _standing(sums: Mapping[tuple[str, str], int], invoice: OpenInvoice) -> InvoiceStanding:
+    paid = (EntryKind.ALLOCATION, EntryKind.REVERSAL)
     return InvoiceStanding(
-        billed_minor=kinds.get(EntryKind.ISSUE, 0),
-        paid_minor=-kinds.get(EntryKind.ALLOCATION, 0) - kinds.get(EntryKind.REVERSAL, 0),
-        credited_minor=-kinds.get(EntryKind.CREDIT_NOTE, 0),
+        billed_minor=sums.get((EntryKind.ISSUE, Account.RECEIVABLE), 0),
+        paid_minor=sum(sums.get((kind, Account.BALANCE), 0) for kind in paid),
+        credited_minor=-sums.get((EntryKind.CREDIT_NOTE, Account.RECEIVABLE), 0),
         lost_minor=invoice.lost_minor,
         open_minor=invoice.open_minor,
     )
