@@ -128,6 +128,8 @@ def _mark(paper: Paper) -> str:
 
 def _deadline(paper: Paper) -> str:
     invoice = paper.invoice
+    if paper.status is Status.VOID:
+        return "void"
     if not paper.is_final:
         return "not issued yet"
     if paper.kind is PaperKind.CREDIT_NOTE:

@@ -51,7 +51,7 @@ _COMMANDS: Final = (
     ("billing", f"{_HERE}.billing:app", MONEY, "How invoices are made, and who owes which tax."),
     ("coupons", f"{_HERE}.coupons:coupons", MONEY, "Discounts that customers can redeem."),
     ("discounts", f"{_HERE}.coupons:discounts", MONEY, "What is taken off a customer's invoices."),
-    ("invoices", f"{_HERE}.invoices:invoices", MONEY, "List invoices, or show one."),
+    ("invoices", f"{_HERE}.documents:app", MONEY, "List invoices, show one, save it as a file."),
     ("close", f"{_HERE}.invoices:close", MONEY, "Close every period that is due."),
     ("explain", f"{_HERE}.explain:explain", MONEY, "Why an amount is what it is."),
     ("doctor", f"{_HERE}.doctor:doctor", CARE, "Check a server, or a data directory offline."),

@@ -128,6 +128,5 @@ def _headers() -> tuple[tuple[str, str], ...]:
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return (
         ("Content-Security-Policy", f"{policy}; frame-ancestors 'self'; sandbox"),
-        ("X-Content-Type-Options", "nosniff"),
         ("Referrer-Policy", "no-referrer"),
     )

@@ -93,8 +93,11 @@ class DocumentRoutes:
         return _file(await documents.pdf(self._core, paper), PDF, _name(paper), "pdf")
 
     async def html(self, request: Request) -> Response:
-        page, headers = documents.press_of(self._core).html(sheet_of(await self._paper(request)))
-        return Response(200, page, HTML, headers)
+        paper = await self._paper(request)
+        page, headers = documents.press_of(self._core).html(sheet_of(paper))
+        answer = _file(page, HTML, _name(paper), "html")
+        answer.headers = (*answer.headers, *headers)
+        return answer
 
     async def xml(self, request: Request) -> Response:
         write = _SYNTAXES[request.query_as(XmlParameters).format]
