@@ -112,6 +112,13 @@ CODES: Final[dict[str, str]] = {
     "too_deep": "The JSON is nested more deeply than the limit.",
     "event_too_large": "One event is larger than the limit.",
     "event_conflict": "An event with this source and id but other content was already accepted.",
+    "reserved_source": "The source is one that only the node itself writes events of.",
+    # corrections of events
+    "already_retracted": "The event was taken back; what counts no more cannot be amended.",
+    "correction_changed": "What the correction is about has changed since it was previewed.",
+    "correction_not_open": "The correction is not in the state that this needs.",
+    "four_eyes": "It takes a second person, who is not the one who asked for it.",
+    "backfill_closed": "The backfill is not in the state that this needs.",
     # catalogue, customers, subscriptions
     "catalog_invalid": "The catalogue document contradicts itself or names something unknown.",
     "invalid_filter": "A filter expression cannot be read.",

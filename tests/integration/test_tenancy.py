@@ -28,6 +28,8 @@ def rich(server: Served) -> Scene:
     scene.set_clock("2026-11-20T12:00:00Z")
     scene.open(start="2026-10-01T00:00:00Z")
     scene.send([event("1", 5), event("2", 1, subject="stranger"), event("3", "many")])
+    scene.send(event("4", 1))
+    scene.ask("POST", "/v1/events/retract", {"id": "4", "reason": "sent by a test"})
     scene.consume("c1", 3)
     scene.close()
     grant = {"id": "g1", "credit": "usd", "amount": 10}
@@ -54,6 +56,7 @@ def names(rich: Scene) -> dict[str, str]:
         "invoices": invoice["id"],
         "subscriptions": rich.ask("GET", "/v1/subscriptions")["items"][0]["id"],
         "keys": rich.ask("GET", "/v1/keys")["items"][0]["id"],
+        "corrections": rich.ask("GET", "/v1/corrections")["items"][0]["id"],
         "customers": "acme",
         "meters": "tokens",
         "line": invoice["lines"][0]["id"],

@@ -43,6 +43,7 @@ from taximeter.services.core import BooksThread, Core
 from taximeter.services.feed import Feed
 from taximeter.services.gate import clockwork
 from taximeter.services.gate.commands import Commands
+from taximeter.services.corrections.records import settle_unfinished
 from taximeter.services.gate.ledger import Ledger
 from taximeter.services.intake.committer import Committer
 from taximeter.services.intake.sequencer import Sequencer

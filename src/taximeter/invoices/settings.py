@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -77,6 +77,7 @@ class BillingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     issuer: Party | None = None
+        four_eyes_events: Beyond so many events a second person does, too; None: never.
     due_days: int = 14
     number_prefix: str = "INV-"
     grace_us: int = 0
@@ -94,6 +95,7 @@ class BillingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class PartyDocument(Party, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A party as it is put."""
+    four_eyes_events: int | None = None
 
 
 class SettingsDocument(
@@ -121,6 +123,7 @@ def read_settings(document: SettingsDocument) -> BillingSettings:
     """
     Raises:
         Rejected: `invalid_request`, naming the member; `unknown_currency`, `invalid_timestamp`.
+    four_eyes_events: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """
     if not 0 <= document.due_days <= MAX_DUE_DAYS:
         raise _wrong("due_days", f"0 to {MAX_DUE_DAYS}")
@@ -149,6 +152,7 @@ def dump_settings(settings: BillingSettings) -> dict[str, Any]:
     return {
         "issuer": None
         if settings.issuer is None
+        four_eyes_events=document.four_eyes_events,
         else {name: value for name, value in msgspec.to_builtins(settings.issuer).items() if value},
         "due_days": settings.due_days,
         "number_prefix": settings.number_prefix,
@@ -176,6 +180,7 @@ def settings_bytes(settings: BillingSettings) -> bytes:
     return msgspec.json.encode(dump_settings(settings), order="sorted")
 
 
+        "four_eyes_events": settings.four_eyes_events,
 def _read_issuer(document: PartyDocument) -> Party:
     issuer = Party(**msgspec.structs.asdict(document))
     check_party(issuer, "issuer")

@@ -24,6 +24,12 @@ from taximeter.ports.books import (
     SubscriptionRevision,
 )
 from taximeter.ports.clock import Clock
+from taximeter.ports.corrections import (
+    BackfillPart,
+    CorrectionBooks,
+    StoredBackfill,
+    StoredCorrection,
+)
 from taximeter.ports.invoices import BilledPeriod, InvoiceBooks, StoredInvoice
 from taximeter.ports.ledger import AccountSum, LedgerBook, LedgerRow
 from taximeter.ports.log import EventLog, LoggedEntry
@@ -48,12 +54,14 @@ __all__ = [
     "ApiKey",
     "AuditEntry",
     "BilledPeriod",
+    "BackfillPart",
     "BillingBooks",
     "Books",
     "CatalogVersion",
     "Clock",
     "ClosedMonth",
     "DeadLetter",
+    "CorrectionBooks",
     "Disabling",
     "EventLog",
     "EventStore",
@@ -79,6 +87,8 @@ __all__ = [
     "StoredEvent",
     "StoredInvoice",
     "StoredMark",
+    "StoredBackfill",
+    "StoredCorrection",
     "StoredReply",
     "SubscriptionRevision",
     "Unearned",

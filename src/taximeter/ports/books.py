@@ -11,6 +11,7 @@ from taximeter.customers import Customer, Subscription
 from taximeter.ports.accounting import AccountingBooks
 from taximeter.ports.audit import AuditEntry
 from taximeter.ports.billing import BillingBooks
+from taximeter.ports.corrections import CorrectionBooks
 from taximeter.ports.invoices import InvoiceBooks
 from taximeter.ports.notices import NoticeBooks
 from taximeter.ports.rules import RuleBooks
@@ -72,7 +73,16 @@ class StoredReply(msgspec.Struct, frozen=True):
     created_at: int
 
 
-class Books(BillingBooks, InvoiceBooks, NoticeBooks, RuleBooks, AccountingBooks, Protocol):
+class Books(
+    BillingBooks,
+    CorrectionBooks,
+    InvoiceBooks,
+    NoticeBooks,
+    RuleBooks,
+    AccountingBooks,
+    ReconciliationBooks,
+    Protocol,
+):
     """
     Everything that is configured or billed. Each call is one transaction, durable on return, with
     its audit entry inside. Called by one thread at a time. A write may raise `Unavailable`

@@ -51,12 +51,16 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
     """,
     401: "unauthenticated",
     402: "insufficient_credit",
-    403: "insufficient_scope limit_reached budget_reached not_entitled no_subscription paused",
+    403: """
+        insufficient_scope limit_reached budget_reached not_entitled no_subscription paused
+        four_eyes
+    """,
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",
     409: """
-        event_conflict subject_taken subscription_exists subscription_ended
+        event_conflict already_retracted correction_changed correction_not_open backfill_closed
+        subject_taken subscription_exists subscription_ended
         subscription_unchanged invoice_not_draft
         invoice_changed invoice_in_review invoice_not_in_review invoice_not_issued invoice_final
         period_open catalog_changed idempotency_in_flight
@@ -67,7 +71,7 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
     413: "body_too_large batch_too_large event_too_large",
     415: "unsupported_media_type unsupported_encoding",
     422: """
-        invalid_request invalid_parameter invalid_timestamp timestamp_too_old
+        reserved_source invalid_request invalid_parameter invalid_timestamp timestamp_too_old
         timestamp_in_future invalid_quantity catalog_invalid invalid_filter invalid_amount
         unknown_currency unknown_timezone unknown_plan change_in_past currency_mismatch
         too_many_windows amount_not_countable

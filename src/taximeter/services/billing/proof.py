@@ -190,6 +190,8 @@ def _billed(tenant: Tenant, invoice: Invoice, line: Line, stored: StoredEvent) -
     scope, group = line_scope(tenant, invoice, line)
     if stored.event.type != scope.meter.event_type or stored.seq > scope.upto:
         return False
+    if stored.retracted_by is not None and stored.retracted_by <= scope.upto:
+        return False
     if stored.event.subject not in scope.subjects:
         return False
     counter = Counter(scope.meter, scope.filter, scope.group_by)

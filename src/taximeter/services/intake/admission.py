@@ -13,6 +13,7 @@ from typing import Any, Final, TypeGuard
 
 import msgspec
 
+from taximeter.corrections.facts import SOURCE
 from taximeter.errors import Rejected
 from taximeter.events.acceptance import IN_FUTURE, TOO_OLD, AcceptanceWindow, resolve_times
 from taximeter.events.decode import Decoded
@@ -46,6 +47,8 @@ class Outcome(msgspec.Struct, gc=False):
 
 Answered = Callable[[Outcome, Exception | None], None]
 """Told the outcome once it is durable, or why there is none; never raises."""
+
+_RESERVED: Final = f"Only a correction is an event of {SOURCE}; see /v1/events/retract and /amend."
 
 UNREAD: Final = Decoded(b"", Format.OBJECT, [])
 
@@ -82,6 +85,8 @@ def admit_together(arrivals: list[Arrival]) -> Admissible | None:
         return None
     first = arrivals[0]
     events = [event for arrival in arrivals for event in arrival.decoded.items]
+    if _any_reserved(events):
+        return None
     # They arrived within one turn of the loop; whoever sent no time has its own time of receipt.
     if len({arrival.received_at for arrival in arrivals}) > 1 and any(
         event.time is None for event in events
@@ -111,12 +116,17 @@ def admit(arrival: Arrival) -> tuple[Admissible, list[Rejection]]:
     tenant, decoded, received_at = arrival.tenant, arrival.decoded, arrival.received_at
     events = decoded.events
     times = resolve_times(events, received_at, _window(arrival))
-    if decoded.rejected == 0 and _all_instants(times):
+    if decoded.rejected == 0 and _all_instants(times) and not _any_reserved(events):
         try:
             return Admissible(range(len(events)), events, times, _measure(tenant, events)), []
         except Rejected:
             pass  # some value is at fault: find out whose, one by one
     return _admit_each(decoded, tenant, times, received_at)
+
+
+def _any_reserved(events: list[Event]) -> bool:
+    """Whether one of them says that the node has made it."""
+    return SOURCE in {event.source for event in events}
 
 
 def _all_instants(times: list[Any]) -> TypeGuard[list[int]]:
@@ -150,6 +160,9 @@ def _admit_each(
             errors.append(item)
             continue
         at = next(resolved)
+        if item.source == SOURCE:
+            errors.append(Rejection(index, item.id, "reserved_source", _RESERVED))
+            continue
         if isinstance(at, str):
             errors.append(Rejection(index, item.id, at, _why(at, item, tenant, received_at)))
             continue

@@ -5,6 +5,7 @@ All operations of the HTTP interface, one module a subject.
 from taximeter.adapters.http.routes.billing_settings import BillingSettingsRoutes
 from taximeter.adapters.http.routes.budgets import BudgetRoutes
 from taximeter.adapters.http.routes.catalog import CatalogRoutes
+from taximeter.adapters.http.routes.corrections import CorrectionRoutes
 from taximeter.adapters.http.routes.coupons import CouponRoutes
 from taximeter.adapters.http.routes.credits import CreditRoutes
 from taximeter.adapters.http.routes.customers import CustomerRoutes
@@ -31,6 +32,7 @@ def all_routes(around: Surroundings) -> list[Route]:
     routes = [
         *EventRoutes(around).routes(),
         *CatalogRoutes(around).routes(),
+        *CorrectionRoutes(around).routes(),
         *CustomerRoutes(around).routes(),
         *SubscriptionRoutes(around).routes(),
         *GateRoutes(around).routes(),

@@ -30,6 +30,8 @@ from taximeter.instants import format_instant
 from taximeter.ports import EventsQuery, StoredEvent
 from taximeter.services.billing.proof import lines_that_billed
 from taximeter.services.core import require_customer
+from taximeter.services.corrections.chain import event_at
+from taximeter.services.corrections.single import why_json
 from taximeter.services.feed import RefusedItem, Seen
 from taximeter.services.intake.admission import Outcome
 from taximeter.services.intake.ingest import answer, find_receipt, ingest, replay_dead_letters
@@ -177,20 +179,22 @@ class EventRoutes:
         stored = await find_receipt(self._core, tenant, query.source, query.id)
         if stored is None:
             raise NotFound("not_found", "No event with this source and id was accepted.")
+        stored = await event_at(self._core, tenant, stored.seq) or stored
         shown = event_json(tenant, stored)
-        return Response(
-            200,
-            _encode(
-                {
-                    "status": "accepted" if shown["customer"] is not None else "unmatched",
-                    "position": shown["position"],
-                    "event": shown["event"],
-                    "customer": shown["customer"],
-                    "meters": meters_counting(tenant, stored.event),
-                    "lines": await lines_that_billed(self._core, tenant, stored),
-                }
-            ),
-        )
+        stands = stored.retracted_by is None
+        status = "accepted" if shown["customer"] is not None else "unmatched"
+        receipt = {
+            "status": shown.get("status", status),
+            "position": shown["position"],
+            "event": shown["event"],
+            "customer": shown["customer"],
+            "meters": meters_counting(tenant, stored.event) if stands else [],
+            "lines": await lines_that_billed(self._core, tenant, stored),
+        }
+        if stored.retracted_by is not None:
+            why = await why_json(self._core, tenant, stored.retracted_by)
+            receipt["corrected"] = shown["corrected"] | why
+        return Response(200, _encode(receipt))
 
     # --- following ---
 
@@ -278,14 +282,23 @@ def _events_in(request: Request) -> tuple[bytes, Format]:
 
 
 def event_json(tenant: Tenant, stored: StoredEvent) -> dict[str, Any]:
+    """An event; one that counts no more also with what became of it."""
     account = tenant.live.by_subject.get(stored.event.subject)
-    return {
+    shown: dict[str, Any] = {
         "position": f"0:{stored.seq}",
         "time": format_instant(stored.time),
         "received_at": format_instant(stored.received_at),
         "customer": account.customer if account is not None else None,
         "event": _event_dict(stored.event, stored.time),
     }
+    if stored.retracted_by is not None:
+        shown["status"] = "retracted"
+        corrected = {"position": f"0:{stored.retracted_by}"}
+        if stored.replaced_by is not None:
+            shown["status"] = "amended"
+            corrected["replaced_by"] = f"0:{stored.replaced_by}"
+        shown["corrected"] = corrected
+    return shown
 
 
 def _event_dict(event: Event, time: int) -> dict[str, Any]:

@@ -55,12 +55,26 @@ class AsOf(msgspec.Struct):
     time: str
 
 
-class StoredEventAnswer(msgspec.Struct):
+class CorrectedBy(msgspec.Struct, omit_defaults=True):
+    """Where an event was taken back, and what stands in for it; a receipt says who and why."""
+
+    position: str
+    replaced_by: str = ""
+    correction: str = ""
+    by: str = ""
+    reason: str = ""
+
+
+class StoredEventAnswer(msgspec.Struct, omit_defaults=True):
+    """`status` is "retracted" or "amended" for what counts no more, and absent otherwise."""
+
     position: str
     time: str
     received_at: str
     customer: str | None
     event: Event
+    status: str = ""
+    corrected: CorrectedBy | None = None
 
 
 class EventList(msgspec.Struct):
@@ -68,13 +82,14 @@ class EventList(msgspec.Struct):
     next: str | None
 
 
-class EventReceipt(msgspec.Struct):
+class EventReceipt(msgspec.Struct, omit_defaults=True):
     status: str
     position: str
     event: Event
     customer: str | None
     meters: list[str]
     lines: list[dict[str, str]]
+    corrected: CorrectedBy | None = None
 
 
 class DeadLetterAnswer(msgspec.Struct):

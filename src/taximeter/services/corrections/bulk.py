@@ -1,0 +1,304 @@
+"""
+Corrections by query: previewed, made exactly as previewed, approved where that takes two, undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from taximeter.corrections.facts import MAX_CHANGES, Change
+from taximeter.corrections.query import Query, correction_id, patched, position_of, same_data
+from taximeter.errors import Refused, TooLarge
+from taximeter.ports import Selection, StoredCorrection, StoredEvent
+from taximeter.services.core import Core, audit, require_customer
+from taximeter.services.corrections.approval import needs_approval, require_another
+from taximeter.services.corrections.billed import invoices_with
+from taximeter.services.corrections.effect import Effect, effect_of
+from taximeter.services.corrections.records import (
+    COMMITTED,
+    COMMITTING,
+    PENDING,
+    REVERTED,
+    changed,
+    find_correction,
+    make,
+    new_record,
+)
+from taximeter.services.corrections.writing import checked
+from taximeter.services.gate.ledger import Ledger
+from taximeter.services.tenant import Tenant
+
+
+class Preview(NamedTuple):
+    """
+    Attributes:
+        id: By which exactly this can be made.
+        unchanged: Selected events that say already what they would be made to say.
+        unmatched: Of the changes, those of subjects that nobody claims.
+        invoices: Those with lines that hold such events.
+    """
+
+    id: str
+    position: int
+    changes: list[Change]
+    unchanged: int
+    unmatched: int
+    needs_approval: bool
+    effect: Effect
+    invoices: list[dict[str, Any]]
+
+
+async def preview(core: Core, tenant: Tenant, query: Query) -> Preview:
+    """
+    Raises:
+        NotFound: No such customer.
+        Rejected: The query, or the data it would make, is not valid.
+        TooLarge: `batch_too_large`: it selects more than `MAX_CHANGES` events.
+    """
+    position = await core.upto()
+    changes, unchanged = await _changes(core, tenant, query, position)
+    live = tenant.live.by_subject
+    return Preview(
+        correction_id(position, changes),
+        position,
+        changes,
+        unchanged,
+        sum(change.event.subject not in live for change in changes),
+        needs_approval(tenant, len(changes)),
+        await effect_of(
+            core,
+            tenant,
+            position,
+            [(change.seq, change.event, change.at) for change in changes if change.retract],
+            [(new, change.at) for change in changes if (new := change.replacement) is not None],
+        ),
+        await invoices_with(core, tenant, changes),
+    )
+
+
+async def _changes(
+    core: Core, tenant: Tenant, query: Query, position: int
+) -> tuple[list[Change], int]:
+    """What a query asks for at a position, and how many events need no change."""
+    query.check()
+    subjects = None
+    if query.customer is not None:
+        require_customer(tenant, query.customer)
+        subjects = tenant.customers[query.customer].all_subjects
+    selection = Selection(
+        tenant.name,
+        position,
+        MAX_CHANGES + 1,
+        subjects=subjects,
+        type=query.type,
+        start=query.start,
+        end=query.end,
+        filter=query.filter,
+        standing=True,
+    )
+    found = await core.store.select(selection)
+    if len(found) > MAX_CHANGES:
+        raise TooLarge(
+            "batch_too_large",
+            f"More than {MAX_CHANGES} events match; narrow it by time and make several.",
+            limit=MAX_CHANGES,
+        )
+    changes = [one for stored in found if (one := _change(tenant, query, stored)) is not None]
+    return changes, len(found) - len(changes)
+
+
+def _change(tenant: Tenant, query: Query, stored: StoredEvent) -> Change | None:
+    """What a query does to one event; None for nothing."""
+    change = Change(stored.seq, stored.event, stored.time)
+    if query.patch is None:
+        return change
+    data = patched(stored.event.data, query.patch)
+    made = checked(tenant, msgspec.structs.replace(change, data=data))
+    assert made.data is not msgspec.UNSET, "an amendment has data"
+    return None if same_data(made.data, stored.event.data) else made
+
+
+async def commit(
+    core: Core,
+    ledger: Ledger,
+    tenant: Tenant,
+    query: Query,
+    preview_id: str,
+    *,
+    reason: str,
+    by: str,
+) -> StoredCorrection:
+    """
+    Make what was previewed, or let it wait for a second person. Again: what it has become.
+
+    Raises:
+        Refused: `correction_changed`: one of the events was corrected since, or the query is not
+            the one that was previewed.
+    """
+    async with core.lock(tenant):
+        known = await core.books.run(core.books.books.correction, tenant.name, preview_id)
+        if known is not None:
+            return known
+        position = position_of(preview_id)
+        if position > core.committer.position:
+            raise changed()
+        changes, _ = await _changes(core, tenant, query, position)
+        if not changes or correction_id(position, changes) != preview_id:
+            raise changed()
+        await _require_standing(core, tenant, changes)
+        request = msgspec.to_builtins(query)
+        one = new_record(
+            core, tenant, preview_id, query.action, changes, by=by, reason=reason, request=request
+        )
+        return await _make_or_wait(core, ledger, tenant, one, changes)
+
+
+async def _make_or_wait(
+    core: Core, ledger: Ledger, tenant: Tenant, one: StoredCorrection, changes: Sequence[Change]
+) -> StoredCorrection:
+    if not needs_approval(tenant, one.events):
+        return await make(core, ledger, tenant, one, changes)
+    waiting = msgspec.structs.replace(one, status=PENDING)
+    entry = audit(
+        tenant, one.made_at, one.made_by, f"events.{one.action}.proposed", one.id,
+        reason=one.reason, events=one.events,
+    )  # fmt: skip
+    await core.books.run(core.books.books.put_correction, waiting, entry)
+    return waiting
+
+
+async def approve(
+    core: Core, ledger: Ledger, tenant: Tenant, correction: str, *, by: str
+) -> StoredCorrection:
+    """
+    Make a correction that waits for a second person.
+
+    Raises:
+        NotFound: There is none by that id.
+        Denied: `four_eyes`: it is one's own.
+        Refused: `correction_not_open`; `correction_changed`.
+    """
+    async with core.lock(tenant):
+        one = await find_correction(core, tenant, correction)
+        if one.status in (COMMITTED, REVERTED) and one.approved_by == by:
+            return one
+        if one.status != PENDING:
+            raise Refused("correction_not_open", f"It is {one.status}; nothing is to be approved.")
+        require_another(one, by)
+        if one.reverts is not None:
+            changes = await _inverse(core, tenant, await find_correction(core, tenant, one.reverts))
+        else:
+            query = msgspec.convert(one.request, Query)
+            found = await _events(core, tenant, one.seqs)
+            changes = [c for stored in found if (c := _change(tenant, query, stored)) is not None]
+            await _require_standing(core, tenant, changes)
+        if tuple(change.seq for change in changes) != one.seqs:
+            raise changed()
+        one = msgspec.structs.replace(
+            one, status=COMMITTING, approved_by=by, approved_at=core.clock.now()
+        )
+        made = await make(core, ledger, tenant, one, changes)
+        await _note_reverted(core, tenant, made)
+        return made
+
+
+async def revert(
+    core: Core, ledger: Ledger, tenant: Tenant, correction: str, *, reason: str, by: str
+) -> StoredCorrection:
+    """
+    Undo a correction by further facts. Again: the correction that did it.
+
+    Raises:
+        NotFound: There is none by that id.
+        Refused: `correction_not_open`: it was never made; `correction_changed`: what it made of an
+            event was corrected since.
+    """
+    async with core.lock(tenant):
+        one = await find_correction(core, tenant, correction)
+        if one.reverted_by is not None:
+            return await find_correction(core, tenant, one.reverted_by)
+        if one.status != COMMITTED:
+            raise Refused("correction_not_open", f"It is {one.status}; nothing is to be undone.")
+        changes = await _inverse(core, tenant, one)
+        record = new_record(
+            core,
+            tenant,
+            correction_id(one.last, changes),
+            "revert",
+            changes,
+            by=by,
+            reason=reason,
+            request={"revert": one.id},
+            reverts=one.id,
+        )
+        known = await core.books.run(core.books.books.correction, tenant.name, record.id)
+        if known is not None:
+            return known  # it waits for a second person
+        made = await _make_or_wait(core, ledger, tenant, record, changes)
+        await _note_reverted(core, tenant, made)
+        return made
+
+
+async def _note_reverted(core: Core, tenant: Tenant, made: StoredCorrection) -> None:
+    if made.reverts is None or made.status != COMMITTED:
+        return
+    one = await find_correction(core, tenant, made.reverts)
+    undone = msgspec.structs.replace(one, status=REVERTED, reverted_by=made.id)
+    await core.books.run(core.books.books.put_correction, undone)
+
+
+async def _inverse(core: Core, tenant: Tenant, one: StoredCorrection) -> list[Change]:
+    """
+    What undoes a correction: of each event it was about, what it did is undone.
+
+    Raises:
+        Refused: `correction_changed`: it is no more as the correction left it.
+    """
+    own = range(one.first, one.last + 1)
+    before = await _events(core, tenant, one.seqs)
+    made = {
+        stored.seq: stored
+        for stored in await _events(
+            core, tenant, [s.replaced_by for s in before if s.replaced_by in own]
+        )
+    }
+    changes = []
+    for stored in before:
+        gone = stored.retracted_by in own
+        new = made.get(stored.replaced_by or 0)
+        if new is None and stored.replaced_by is None:
+            changes.append(
+                Change(stored.seq, stored.event, stored.time, retract=False, data=stored.event.data)
+            )
+        elif new is not None and new.retracted_by is None:
+            data = stored.event.data if gone else msgspec.UNSET
+            changes.append(Change(new.seq, new.event, new.time, data=data))
+        else:
+            raise changed()
+    return changes
+
+
+async def _events(core: Core, tenant: Tenant, seqs: Iterable[int | None]) -> list[StoredEvent]:
+    """Events by seq, ascending, with what became of them by now."""
+    wanted = tuple(sorted({seq for seq in seqs if seq is not None}))
+    if not wanted:
+        return []
+    selection = Selection(
+        tenant.name,
+        await core.upto(),
+        len(wanted),
+        seqs=wanted,
+        first=wanted[0],
+        last=wanted[-1],
+    )
+    return await core.store.select(selection)
+
+
+async def _require_standing(core: Core, tenant: Tenant, changes: Sequence[Change]) -> None:
+    """Raise `correction_changed` if one of the events was taken back meanwhile."""
+    found = await _events(core, tenant, [change.seq for change in changes])
+    if any(stored.retracted_by is not None for stored in found):
+        raise changed()
