@@ -41,9 +41,9 @@ from taximeter.ports import ApiKey
 from taximeter.services import recovery
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.feed import Feed
+from taximeter.services.billing import clockwork as billing_clockwork
 from taximeter.services.gate import clockwork
 from taximeter.services.gate.commands import Commands
-from taximeter.services.corrections.records import settle_unfinished
 from taximeter.services.gate.ledger import Ledger
 from taximeter.services.intake.committer import Committer
 from taximeter.services.intake.sequencer import Sequencer
@@ -273,6 +273,7 @@ class Node:
             asyncio.create_task(self._check_identity()),
             asyncio.create_task(self._forget_replies()),
             asyncio.create_task(clockwork.run(self.core, self.commands)),
+            asyncio.create_task(billing_clockwork.run(self.core)),
         ]
         await self.notices.start()
         await self.rules.start()

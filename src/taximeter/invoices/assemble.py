@@ -70,8 +70,8 @@ def less_billed(lines: Sequence[Line], billed: Sequence[Billed]) -> tuple[Line, 
     """
     Lines of a period as it turned out, less what was billed of it before.
 
-    A fee that was billed exactly so is left out; anything else stays, and every other line that
-    was billed comes again with its amount taken off.
+    A fee that was billed exactly so is left out; anything else stays, and what else an invoice had
+    for a price is taken off.
     """
     known = Counter(_what(one.line) for one in billed)
     kept: list[Line] = []
@@ -82,32 +82,43 @@ def less_billed(lines: Sequence[Line], billed: Sequence[Billed]) -> tuple[Line, 
             repeated[what] += 1
         else:
             kept.append(line)
+    left: dict[object, list[Billed]] = {}
     for one in billed:
         what = _what(one.line)
         if repeated[what]:
             repeated[what] -= 1
-        elif one.line.amount_minor:
-            kept.append(_taken_off(one))
+        else:
+            left.setdefault((one.invoice, _where(one.line)), []).append(one)
+    kept += [_taken_off(found) for found in left.values() if _sum(found)]
     return numbered(kept)
+
+
+def _where(line: Line) -> object:
+    group = tuple(sorted(line.group.items(), key=str))
+    return (line.subscription, line.price, line.period, group, line.tax_category)
 
 
 def _what(line: Line) -> object:
     """What a line charges for, and how much."""
-    group = tuple(sorted(line.group.items(), key=str))
-    return (line.subscription, line.price, line.kind, line.period, group, line.amount_minor)
+    return (_where(line), line.kind, line.amount_minor)
 
 
-def _taken_off(billed: Billed) -> Line:
-    line = billed.line
+def _sum(billed: Sequence[Billed]) -> int:
+    return sum(one.line.amount_minor for one in billed)
+
+
+def _taken_off(billed: Sequence[Billed]) -> Line:
+    """What one invoice has for one price, less what it took off itself."""
+    line = billed[0].line
     return Line(
         id="",
         kind=Kind.ON_ACCOUNT,
-        description=f"{line.description}, billed on {billed.invoice}",
+        description=f"{line.description}, billed on {billed[0].invoice}",
         price=line.price,
         meter=line.meter,
         period=line.period,
         quantity_pico=E12,
-        amount_minor=-line.amount_minor,
+        amount_minor=-_sum(billed),
         group=line.group,
         subscription=line.subscription,
         customer=line.customer,

@@ -22,6 +22,7 @@ from taximeter.taxes.tax_ids import check_tax_id
 MAX_DUE_DAYS: Final = 365
 MAX_DUNNING: Final = 10
 MAX_CREDITS: Final = 50
+MAX_THRESHOLDS: Final = 20
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9/_.-]{0,15}")
 _CREDIT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -68,20 +69,25 @@ class BillingSettings(msgspec.Struct, frozen=True, kw_only=True):
         due_days: From the issue of an invoice until it is due.
         number_prefix: Of the series invoices are numbered in.
         grace_us: How long a draft is kept from being issued after it was made.
+        auto_close: Periods are closed by themselves when they end.
+        thresholds_minor: Currency -> amounts of usage at which a period is billed on account before
+            its end, ascending; the last step repeats.
         auto_issue: Drafts are issued by themselves when their grace is over and nothing holds them.
         late_usage: For meters that do not say otherwise.
         write_off_minor: Currency -> what may remain of an invoice that counts as paid.
         dunning_days: Days after the due date on which the customer is reminded; ascending.
         four_eyes_minor: Currency -> from which amount on a second person approves a correction.
+        four_eyes_events: Beyond so many events a second person does, too; None: never.
         apply_credits: Credit -> the currency it pays invoices in, a unit for a unit.
     """
 
     issuer: Party | None = None
-        four_eyes_events: Beyond so many events a second person does, too; None: never.
     due_days: int = 14
     number_prefix: str = "INV-"
     grace_us: int = 0
+    auto_close: bool = False
     auto_issue: bool = False
+    thresholds_minor: dict[str, tuple[int, ...]] = {}
     review: Review = Review.NONE
     consolidate: Consolidate = Consolidate.SUBSCRIPTION
     advance_fees: AdvanceFees = AdvanceFees.WITH_PERIOD
@@ -89,13 +95,13 @@ class BillingSettings(msgspec.Struct, frozen=True, kw_only=True):
     write_off_minor: dict[str, int] = {}
     dunning_days: tuple[int, ...] = ()
     four_eyes_minor: dict[str, int] = {}
+    four_eyes_events: int | None = None
     apply_credits: dict[str, str] = {}
     tax: TaxRules = TaxRules()
 
 
 class PartyDocument(Party, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A party as it is put."""
-    four_eyes_events: int | None = None
 
 
 class SettingsDocument(
@@ -107,7 +113,9 @@ class SettingsDocument(
     due_days: int = 14
     number_prefix: str = "INV-"
     grace: str = "0s"
+    auto_close: bool = False
     auto_issue: bool = False
+    thresholds: dict[str, tuple[Exact, ...]] = {}
     review: Review = Review.NONE
     consolidate: Consolidate = Consolidate.SUBSCRIPTION
     advance_fees: AdvanceFees = AdvanceFees.WITH_PERIOD
@@ -115,6 +123,7 @@ class SettingsDocument(
     write_off: dict[str, Exact] = {}
     dunning_days: tuple[int, ...] = ()
     four_eyes: dict[str, Exact] = {}
+    four_eyes_events: Annotated[int, msgspec.Meta(ge=0)] | None = None
     apply_credits: dict[str, str] = {}
     tax: TaxDocument = TaxDocument()
 
@@ -123,7 +132,6 @@ def read_settings(document: SettingsDocument) -> BillingSettings:
     """
     Raises:
         Rejected: `invalid_request`, naming the member; `unknown_currency`, `invalid_timestamp`.
-    four_eyes_events: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """
     if not 0 <= document.due_days <= MAX_DUE_DAYS:
         raise _wrong("due_days", f"0 to {MAX_DUE_DAYS}")
@@ -134,7 +142,9 @@ def read_settings(document: SettingsDocument) -> BillingSettings:
         due_days=document.due_days,
         number_prefix=document.number_prefix,
         grace_us=_read_grace(document.grace),
+        auto_close=document.auto_close,
         auto_issue=document.auto_issue,
+        thresholds_minor=_read_thresholds(document.thresholds),
         review=document.review,
         consolidate=document.consolidate,
         advance_fees=document.advance_fees,
@@ -142,6 +152,7 @@ def read_settings(document: SettingsDocument) -> BillingSettings:
         write_off_minor=_read_amounts(document.write_off, "write_off"),
         dunning_days=_read_dunning(document.dunning_days),
         four_eyes_minor=_read_amounts(document.four_eyes, "four_eyes"),
+        four_eyes_events=document.four_eyes_events,
         apply_credits=_read_credits(document.apply_credits),
         tax=read_tax_rules(document.tax),
     )
@@ -152,12 +163,16 @@ def dump_settings(settings: BillingSettings) -> dict[str, Any]:
     return {
         "issuer": None
         if settings.issuer is None
-        four_eyes_events=document.four_eyes_events,
         else {name: value for name, value in msgspec.to_builtins(settings.issuer).items() if value},
         "due_days": settings.due_days,
         "number_prefix": settings.number_prefix,
         "grace": format_duration(settings.grace_us) if settings.grace_us else "0s",
+        "auto_close": settings.auto_close,
         "auto_issue": settings.auto_issue,
+        "thresholds": {
+            currency: [format_minor(minor, currency) for minor in amounts]
+            for currency, amounts in sorted(settings.thresholds_minor.items())
+        },
         "review": settings.review.value,
         "consolidate": settings.consolidate.value,
         "advance_fees": settings.advance_fees.value,
@@ -165,6 +180,7 @@ def dump_settings(settings: BillingSettings) -> dict[str, Any]:
         "write_off": _dump_amounts(settings.write_off_minor),
         "dunning_days": list(settings.dunning_days),
         "four_eyes": _dump_amounts(settings.four_eyes_minor),
+        "four_eyes_events": settings.four_eyes_events,
         "apply_credits": dict(sorted(settings.apply_credits.items())),
         "tax": dump_tax_rules(settings.tax),
     }
@@ -180,7 +196,6 @@ def settings_bytes(settings: BillingSettings) -> bytes:
     return msgspec.json.encode(dump_settings(settings), order="sorted")
 
 
-        "four_eyes_events": settings.four_eyes_events,
 def _read_issuer(document: PartyDocument) -> Party:
     issuer = Party(**msgspec.structs.asdict(document))
     check_party(issuer, "issuer")
@@ -212,18 +227,32 @@ def _read_dunning(days: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _read_amounts(document: Mapping[str, Any], where: str) -> dict[str, int]:
-    amounts: dict[str, int] = {}
-    for currency, amount in sorted(document.items()):
-        digits = exponent(currency)
-        try:
-            minor = parse_amount(amount) * 10**digits
-        except Rejected:
-            minor = None
-        if minor is None or minor < 0 or minor.denominator != 1:
-            rule = f"not negative, with at most {digits} fractional digits"
-            raise _wrong(f"{where}.{currency}", rule)
-        amounts[currency] = minor.numerator
-    return amounts
+    return {
+        currency: _read_amount(amount, currency, f"{where}.{currency}")
+        for currency, amount in sorted(document.items())
+    }
+
+
+def _read_thresholds(document: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for currency, amounts in sorted(document.items()):
+        where = f"thresholds.{currency}"
+        steps = tuple(_read_amount(amount, currency, where) for amount in amounts)
+        if not 1 <= len(steps) <= MAX_THRESHOLDS or list(steps) != sorted({0, *steps})[1:]:
+            raise _wrong(where, f"1 to {MAX_THRESHOLDS} different amounts above 0, ascending")
+        found[currency] = steps
+    return found
+
+
+def _read_amount(amount: Any, currency: str, where: str) -> int:
+    digits = exponent(currency)
+    try:
+        minor = parse_amount(amount) * 10**digits
+    except Rejected:
+        minor = None
+    if minor is None or minor < 0 or minor.denominator != 1:
+        raise _wrong(where, f"not negative, with at most {digits} fractional digits")
+    return int(minor)
 
 
 def _dump_amounts(amounts: Mapping[str, int]) -> dict[str, str]:

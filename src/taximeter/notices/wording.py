@@ -15,6 +15,11 @@ _SUBJECTS: Final = {
     types.BUDGET_CROSSED: "{customer}: budget {budget} has reached {threshold}",
     types.LIMIT_AHEAD: "{customer}: {feature} will reach its limit at {expected_at}",
     types.RULE_FIRED: "{customer}: rule {rule} has fired",
+    types.INVOICE_CREATED: "{customer}: draft invoice over {total} {currency}",
+    types.INVOICE_IN_REVIEW: "{customer}: an invoice over {total} {currency} waits for review",
+    types.INVOICE_ISSUED: "{customer}: invoice {number} over {total} {currency}",
+    types.INVOICE_PAID: "{customer}: invoice {number} is paid",
+    types.INVOICE_VOIDED: "{customer}: invoice {number} is void",
     types.WEBHOOK_DISABLED: "Webhook {webhook} is disabled: {reason}",
 }
 

@@ -75,6 +75,10 @@ class InvoiceBooks(Protocol):
         booked of it is undone (Refused, `invoice_final`, if a balance it gave is used)."""
         ...
 
+    def drafts_made_by(self, namespace: str, at: int, limit: int) -> list[str]:
+        """Ids of drafts that were made at or before an instant, oldest first."""
+        ...
+
     def billed_periods(self, namespace: str) -> dict[tuple[str, int, str], str]:
         """(subscription, start, part) -> invoice, of every invoice that is not void."""
         ...

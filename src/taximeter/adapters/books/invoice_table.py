@@ -135,6 +135,15 @@ def billed_periods(sqlite: sqlite3.Connection, namespace: str) -> dict[tuple[str
     return {(subscription, start, part): invoice for subscription, start, part, invoice in found}
 
 
+def drafts_made_by(sqlite: sqlite3.Connection, namespace: str, at: int, limit: int) -> list[str]:
+    found = sqlite.execute(
+        "SELECT id FROM invoices WHERE namespace = ? AND status = 'draft' AND created_at <= ? "
+        "ORDER BY rank LIMIT ?",
+        (namespace, at, limit),
+    )
+    return [invoice for (invoice,) in found]
+
+
 def listed(
     sqlite: sqlite3.Connection,
     namespace: str,

@@ -18,7 +18,6 @@ from taximeter.adapters.books import invoice_table, rows
 from taximeter.adapters.books.accounting_table import AccountingTable
 from taximeter.adapters.books.billing_table import BillingTable
 from taximeter.adapters.books.connection import Connection
-from taximeter.adapters.books.correction_table import CorrectionTable
 from taximeter.adapters.books.notice_table import NoticeTable
 from taximeter.adapters.books.payment_table import PaymentTable
 from taximeter.adapters.books.rule_table import RuleTable
@@ -36,15 +35,7 @@ from taximeter.ports import (
 )
 
 
-class SqliteBooks(
-    BillingTable,
-    NoticeTable,
-    RuleTable,
-    AccountingTable,
-    PaymentTable,
-    ReconciliationTable,
-    CorrectionTable,
-):
+class SqliteBooks(BillingTable, NoticeTable, RuleTable, AccountingTable, PaymentTable):
     """
     Everything that is configured or billed, in `path`.
 
@@ -272,6 +263,10 @@ class SqliteBooks(
             if replaced:
                 rows.add_audit(sqlite, audit)
             return replaced
+
+    def drafts_made_by(self, namespace: str, at: int, limit: int) -> list[str]:
+        with self._connection.read() as sqlite:
+            return invoice_table.drafts_made_by(sqlite, namespace, at, limit)
 
     def billed_periods(self, namespace: str) -> dict[tuple[str, int, str], str]:
         with self._connection.read() as sqlite:

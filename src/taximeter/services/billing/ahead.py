@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from taximeter.catalog.prices import Flat, Timing
 from taximeter.customers import Subscription
+from taximeter.invoices.charges import Charge
 from taximeter.services.billing.dues import Due, due_of
 from taximeter.services.tenant import Tenant
 
@@ -34,9 +35,14 @@ def ahead_of(
     if (*key, ADVANCE) in billed or (*key, "period") in billed:
         return None
     due = due_of(tenant, subscription, index)
-    fees = tuple(
+    fees = fees_in_advance(due)
+    return replace(due, charges=fees, part=ADVANCE) if fees else None
+
+
+def fees_in_advance(due: Due) -> tuple[Charge, ...]:
+    """What of a period is billed when it begins."""
+    return tuple(
         charge
         for charge in due.charges
         if isinstance(charge.price, Flat) and charge.price.timing is Timing.ADVANCE
     )
-    return replace(due, charges=fees, part=ADVANCE) if fees else None

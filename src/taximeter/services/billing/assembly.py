@@ -24,7 +24,9 @@ from taximeter.services.billing.bills import Bill, statement
 from taximeter.services.billing.counted import recounted
 from taximeter.services.billing.coupons import discounts_for
 from taximeter.services.billing.dues import Due
+from taximeter.services.billing.looks import reasons_to_look
 from taximeter.services.billing.tax import built_in_taxes, parties_of, situation_of, taxes_for
+from taximeter.services.billing.thresholds import is_on_account
 from taximeter.services.core import Core
 from taximeter.services.customers import new_id
 from taximeter.services.tenant import Tenant
@@ -67,6 +69,7 @@ async def assembled(
     usages: Mapping[int, list[Usage]],
     billed: BilledParts,
     upto: int,
+    invoice_id: str | None = None,
 ) -> Draft:
     """
     The draft of one bill.
@@ -75,19 +78,21 @@ async def assembled(
         usages: See `usages_of`.
         billed: What is on invoices that are not void.
         upto: Position of the log that the usage reflects.
+        invoice_id: Of a draft that is made again.
     """
-    invoice_id = new_id("inv")
+    invoice_id = invoice_id or new_id("inv")
     parts: list[_Part] = []
     for due in bill.dues:
         found = statement(due, invoice_id, usages[id(due)], upto)
-        before = await _billed_before(core, tenant, due, billed)
+        before = await _billed_before(core, tenant, due, billed, invoice_id)
         lines = less_billed(found.lines, before) if before else found.lines
         parts.append(_discounted(tenant, due, replace(found, lines=lines)))
     invoice = _joined(tenant, bill, parts)
     taxes = await taxes_for(core, tenant, invoice)
     if isinstance(taxes, Unknown):
         return Draft(invoice, (taxes.reason,))
-    return Draft(replace(invoice, taxes=taxes))
+    invoice = replace(invoice, taxes=taxes)
+    return Draft(invoice, await reasons_to_look(core, tenant, invoice))
 
 
 def fare_of(tenant: Tenant, due: Due, payer: str, usage: list[Usage], position: int) -> Invoice:
@@ -119,23 +124,31 @@ def _joined(tenant: Tenant, bill: Bill, parts: Sequence[_Part]) -> Invoice:
     )
 
 
-async def _billed_before(core: Core, tenant: Tenant, due: Due, billed: BilledParts) -> list[Billed]:
-    """Lines for parts of the same period, which nearly no period has."""
+async def _billed_before(
+    core: Core, tenant: Tenant, due: Due, billed: BilledParts, own: str
+) -> list[Billed]:
+    """Lines that other invoices have for parts of the same period, which nearly no period has."""
     key = (due.subscription.id, due.period.start)
-    if due.part == ADVANCE or not any(part[:2] == key for part in billed):
+    others = {invoice for part, invoice in billed.items() if part[:2] == key} - {own}
+    if due.part == ADVANCE or not others:
         return []
     stored = await core.books.run(core.books.books.invoices_of_period, tenant.name, *key)
     return [
         Billed(one.number or one.id, line)
         for one in stored
-        for line in _lines_of(parse_invoice(one.document), *key)
+        if one.id in others
+        for line in _lines_of(parse_invoice(one.document), due)
     ]
 
 
-def _lines_of(invoice: Invoice, subscription: str, start: int) -> list[Line]:
-    """Those for one period, as they would stand on an invoice of its own."""
+def _lines_of(invoice: Invoice, due: Due) -> list[Line]:
+    """Those for the period of what is due, as they would stand on an invoice of its own."""
+    subscription = due.subscription.id
     covers = [
-        c for c in invoice.covered if (c.subscription, c.period.start) == (subscription, start)
+        cover
+        for cover in invoice.covered
+        if (cover.subscription, cover.period.start) == (subscription, due.period.start)
+        and (is_on_account(cover.part) or not is_on_account(due.part))
     ]
     return [
         replace(line, subscription=None, customer=None, discounts=())

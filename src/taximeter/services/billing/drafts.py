@@ -13,8 +13,10 @@ from taximeter.instants import format_instant
 from taximeter.invoices.document import canonical_bytes, parse_invoice
 from taximeter.invoices.invoice import Invoice, Status
 from taximeter.invoices.states import check_held
+from taximeter.notices.notice import INVOICE_CREATED, INVOICE_IN_REVIEW
 from taximeter.ports import AuditEntry, BilledPeriod, StoredInvoice
 from taximeter.services.billing.assembly import Draft
+from taximeter.services.billing.tell import tell
 from taximeter.services.core import Core, audit
 from taximeter.services.tenant import Tenant
 
@@ -63,12 +65,36 @@ async def store_draft(core: Core, tenant: Tenant, draft: Draft, now: int, actor:
         BilledPeriod(cover.subscription, cover.period.start, cover.period.end, cover.part)
         for cover in invoice.covered
     ]
-    return await core.books.run(
+    stored = stored_invoice(tenant, invoice, now, review)
+    is_new = await core.books.run(
         core.books.books.add_invoice,
-        stored_invoice(tenant, invoice, now, review),
+        stored,
         periods,
         audit(tenant, now, actor, "invoice.create", invoice.id, customer=invoice.customer),
     )
+    if is_new:
+        tell(core, tenant, INVOICE_IN_REVIEW if draft.reasons else INVOICE_CREATED, stored)
+    return is_new
+
+
+async def redrafted(
+    core: Core, stored: StoredInvoice, draft: Draft, entry: AuditEntry
+) -> StoredInvoice:
+    """Put a draft that was made again in the place of the one it was."""
+    review = review_of(stored)
+    status = Status(stored.status)
+    if draft.reasons and (review is None or review.reasons != draft.reasons):
+        status, review = Status.IN_REVIEW, ReviewNote(draft.reasons)
+    invoice = msgspec.structs.replace(draft.invoice, status=status)
+    moved = msgspec.structs.replace(
+        stored,
+        status=status.value,
+        period_start=invoice.period.start,
+        period_end=invoice.period.end,
+        document=canonical_bytes(invoice),
+        review=None if review is None else _encode(review),
+    )
+    return await _put(core, moved, stored.status, entry)
 
 
 async def hold(
@@ -123,7 +149,11 @@ async def _move(
     moved = msgspec.structs.replace(
         stored, status=status.value, document=canonical_bytes(invoice), review=_encode(review)
     )
-    if not await core.books.run(core.books.books.replace_invoice, moved, stored.status, entry):
+    return await _put(core, moved, stored.status, entry)
+
+
+async def _put(core: Core, moved: StoredInvoice, expected: str, entry: AuditEntry) -> StoredInvoice:
+    if not await core.books.run(core.books.books.replace_invoice, moved, expected, entry):
         raise Refused("invoice_changed", "The invoice changed meanwhile; read it again.")
     return moved
 

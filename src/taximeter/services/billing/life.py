@@ -11,9 +11,11 @@ from taximeter.instants import DAY
 from taximeter.invoices import states
 from taximeter.invoices.document import canonical_bytes, parse_invoice
 from taximeter.invoices.invoice import Status
+from taximeter.notices.notice import INVOICE_ISSUED, INVOICE_PAID, INVOICE_VOIDED
 from taximeter.ports import StoredInvoice
 from taximeter.services.billing.credits import funded, give_back, pay_with_credits
 from taximeter.services.billing.drafts import find_invoice, review_of, stored_invoice
+from taximeter.services.billing.tell import tell
 from taximeter.services.core import Core, audit
 from taximeter.services.tenant import Tenant
 
@@ -37,7 +39,7 @@ async def finalize(core: Core, tenant: Tenant, invoice_id: str, actor: str) -> S
         invoice = states.issue(draft, number, now, due_at)
         return stored_invoice(tenant, invoice, stored.created_at, review_of(stored))
 
-    return await core.books.run(
+    final = await core.books.run(
         core.books.books.issue_invoice,
         tenant.name,
         invoice_id,
@@ -46,6 +48,10 @@ async def finalize(core: Core, tenant: Tenant, invoice_id: str, actor: str) -> S
         audit(tenant, now, actor, "invoice.finalize", invoice_id),
         funded=funded(tenant, draft),
     )
+    tell(core, tenant, INVOICE_ISSUED, final)
+    if final.status == Status.PAID.value:
+        tell(core, tenant, INVOICE_PAID, final)
+    return final
 
 
 async def void(
@@ -76,4 +82,5 @@ async def void(
     if not done:
         raise Refused("invoice_changed", "The invoice changed meanwhile; read it again.")
     await give_back(core, tenant, invoice)
+    tell(core, tenant, INVOICE_VOIDED, replacement)
     return replacement

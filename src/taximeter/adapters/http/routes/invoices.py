@@ -19,6 +19,7 @@ from taximeter.invoices.invoice import Status
 from taximeter.services.billing import drafts, life
 from taximeter.services.billing.close import close
 from taximeter.services.billing.fare import preview
+from taximeter.services.billing.redraft import refresh
 from taximeter.services.core import require_customer
 
 
@@ -69,6 +70,13 @@ class InvoiceRoutes:
                 scope="write", tags=("invoices",), summary="Void a draft or unpaid invoice",
                 request=shapes.VoidBody, response=dict[str, Any],
                 errors=("not_found", "invoice_final", "invoice_changed"), idempotent=True,
+            ),
+            Route(
+                "POST", "/v1/invoices/{id}/refresh", self.refresh,
+                scope="write", tags=("invoices",), summary="Make a draft again, as of now",
+                description="With usage that arrived and what was corrected since.",
+                response=dict[str, Any],
+                errors=("not_found", "invoice_not_draft", "invoice_changed"), idempotent=True,
             ),
             Route(
                 "POST", "/v1/invoices/{id}/hold", self.hold,
@@ -155,6 +163,15 @@ class InvoiceRoutes:
             self._around.tenant(request),
             request.params["id"],
             body.reason,
+            self._around.actor(request),
+        )
+        return json_response(drafts.invoice_json(stored))
+
+    async def refresh(self, request: Request) -> Response:
+        stored = await refresh(
+            self._core,
+            self._around.tenant(request),
+            request.params["id"],
             self._around.actor(request),
         )
         return json_response(drafts.invoice_json(stored))
