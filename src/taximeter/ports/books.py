@@ -80,7 +80,6 @@ class Books(
     NoticeBooks,
     RuleBooks,
     AccountingBooks,
-    ReconciliationBooks,
     Protocol,
 ):
     """
