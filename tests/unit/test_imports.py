@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "invoices": VALUES | {"catalog", "rating", "taxes"},
     "accounting": VALUES | {"invoices"},
     "documents": VALUES | {"parties", "rating", "invoices"},
+    "reconciliation": VALUES,
     "notices": VALUES | {"catalog"},
     "gate": VALUES | {"ledger", "credits", "catalog"},
     "rules": VALUES | {"events", "meters", "catalog", "gate"},

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -28,10 +29,11 @@ from taximeter.adapters.http.server import Server
 from taximeter.adapters.identity.index import IdentityIndex, warm_up
 from taximeter.adapters.identity.keeper import IdentityKeeper, segment_spans
 from taximeter.adapters.ledger import SqliteLedger
-from taximeter.adapters.log import SegmentLog
+from taximeter.adapters.log import LogReader, SegmentLog
 from taximeter.adapters.logs import configure_logging
 from taximeter.adapters.snapshots import SnapshotFiles
 from taximeter.adapters.store.process import StoreProcess
+from taximeter.adapters.store.witness import clear_witnesses, witness
 from taximeter.errors import Damaged, TaximeterError
 from taximeter.events import decode
 from taximeter.events.acceptance import AcceptanceWindow
@@ -55,6 +57,7 @@ from taximeter.services.rebuild import (
     rebuild,
     recount_subjects,
 )
+from taximeter.services.reconciliation.service import Reconciliation
 from taximeter.services.rules.service import RuleService
 from taximeter.services.telemetry import Telemetry
 from taximeter.services.tenant import Tenant
@@ -132,6 +135,15 @@ class Node:
         self.tax_engine = HttpTaxEngine(allow_private=settings.webhook_allow_private)
         self.core.tax_engine = self.tax_engine
         self.core.press = ProcessPress(data / "documents")
+        clear_witnesses(data)
+        self.reconciliation = Reconciliation(
+            self.core,
+            self.ledger,
+            partial(witness, data, data / "log", LOG_READER),
+            LogReader(data / "log").read,
+            data / "events",
+        )
+        self.core.reconciliation = self.reconciliation
         self.owner_key = self._ensure_owner_key()
         self._closed_segments = len(list(segment_spans(self.log.segments())))
         self._tasks: list[asyncio.Task[None]] = []
@@ -277,6 +289,7 @@ class Node:
         ]
         await self.notices.start()
         await self.rules.start()
+        await self.reconciliation.start()
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -285,6 +298,7 @@ class Node:
                 await task
         if self.server is not None:
             await self.server.stop(STOP_GRACE_S)
+        await self.reconciliation.stop()
         await self.rules.stop()
         await self.notices.stop()
         await self.tax_engine.close()

@@ -31,9 +31,10 @@ from taximeter.ports.corrections import (
     StoredCorrection,
 )
 from taximeter.ports.invoices import BilledPeriod, InvoiceBooks, StoredInvoice
-from taximeter.ports.ledger import AccountSum, LedgerBook, LedgerRow
+from taximeter.ports.ledger import AccountSum, LedgerBook, LedgerRow, WalletRows
 from taximeter.ports.log import EventLog, LoggedEntry
 from taximeter.ports.notices import Disabling, NoticeBooks, Outcome, StoredAlert, StoredMark
+from taximeter.ports.reconciliation import ReconciliationBooks, SentCount
 from taximeter.ports.rules import RuleBooks, RuleFire
 from taximeter.ports.sender import Sender, Sent
 from taximeter.ports.store import (
@@ -53,15 +54,15 @@ __all__ = [
     "AccountingBooks",
     "ApiKey",
     "AuditEntry",
-    "BilledPeriod",
     "BackfillPart",
+    "BilledPeriod",
     "BillingBooks",
     "Books",
     "CatalogVersion",
     "Clock",
     "ClosedMonth",
-    "DeadLetter",
     "CorrectionBooks",
+    "DeadLetter",
     "Disabling",
     "EventLog",
     "EventStore",
@@ -75,23 +76,26 @@ __all__ = [
     "Outcome",
     "PaymentBooks",
     "PaymentSource",
+    "ReconciliationBooks",
     "Recount",
     "RuleBooks",
     "RuleFire",
     "Selection",
     "Sender",
     "Sent",
-    "Settlement",
+    "SentCount",
     "SettingsVersion",
+    "Settlement",
     "StoredAlert",
+    "StoredBackfill",
+    "StoredCorrection",
     "StoredEvent",
     "StoredInvoice",
     "StoredMark",
-    "StoredBackfill",
-    "StoredCorrection",
     "StoredReply",
     "SubscriptionRevision",
     "Unearned",
     "UsageQuery",
     "UsageRow",
+    "WalletRows",
 ]

@@ -14,6 +14,7 @@ from taximeter.ports.billing import BillingBooks
 from taximeter.ports.corrections import CorrectionBooks
 from taximeter.ports.invoices import InvoiceBooks
 from taximeter.ports.notices import NoticeBooks
+from taximeter.ports.reconciliation import ReconciliationBooks
 from taximeter.ports.rules import RuleBooks
 
 

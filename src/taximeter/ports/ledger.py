@@ -28,6 +28,14 @@ class AccountSum(msgspec.Struct, frozen=True):
     amount_pico: int
 
 
+class WalletRows(msgspec.Struct, frozen=True):
+    """What is booked of one wallet. Ordinals count from 1 without a gap, so `count` is `last`."""
+
+    count: int
+    last: int
+    balance_pico: int
+
+
 class LedgerBook(Protocol):
     """
     Every transaction of every wallet, a projection of the log. Each call is one transaction,
@@ -67,4 +75,13 @@ class LedgerBook(Protocol):
 
     def sums(self, namespace: str) -> list[AccountSum]:
         """Over all customers, by credit and account; each credit sums to zero."""
+        ...
+
+    def wallets(self, namespace: str) -> dict[tuple[str, str], WalletRows]:
+        """(customer, credit) -> how much of it is booked."""
+        ...
+
+    def restore(self, rows: Sequence[LedgerRow]) -> int:
+        """Book those of these transactions that are not there; returns how many. `append` looks
+        at the end of a wallet only."""
         ...

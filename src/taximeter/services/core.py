@@ -36,6 +36,7 @@ from taximeter.services.tenant import Tenant
 if TYPE_CHECKING:
     from taximeter.services.gate.commands import Commands
     from taximeter.services.notices.service import NoticeService
+    from taximeter.services.reconciliation.service import Reconciliation
     from taximeter.services.rules.service import RuleService
 
 T = TypeVar("T")
@@ -101,6 +102,7 @@ class Core:
         notices: Set by the node; without it, nobody is told anything.
         rules: Set by the node; without it, fires of rules are not followed up.
         press: Set by the node; without it, there are no documents.
+        reconciliation: Set by the node; without it, nothing is compared.
         commands: Set by the node; without it, no credit pays an invoice.
         tax_engine: Set by the node; without it, no engine outside is asked about taxes.
     """
@@ -132,6 +134,7 @@ class Core:
         self.notices: NoticeService | None = None
         self.rules: RuleService | None = None
         self.press: Press | None = None
+        self.reconciliation: Reconciliation | None = None
         self.commands: Commands | None = None
         self.tax_engine: TaxEngine | None = None
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -69,6 +69,17 @@ def _post(
     )
 
 
+def complete(sqlite: sqlite3.Connection, namespace: str, entry: JournalEntry) -> None:
+    """Post what an entry that is booked has lost; what it has stays."""
+    rank, at = sqlite.execute(
+        "SELECT rank, at FROM journal_entries WHERE namespace = ? AND id = ?",
+        (namespace, entry.id),
+    ).fetchone()
+    held = {account for _, account, _ in _postings(sqlite, [rank])}
+    lost = tuple(one for one in entry.postings if one.account not in held)
+    _post(sqlite, namespace, msgspec.structs.replace(entry, postings=lost), rank, at)
+
+
 def opened(sqlite: sqlite3.Connection, namespace: str) -> int:
     """The first instant that entries may be dated at; 0 while no month is closed."""
     (end,) = sqlite.execute(

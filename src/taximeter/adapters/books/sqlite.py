@@ -18,8 +18,10 @@ from taximeter.adapters.books import invoice_table, rows
 from taximeter.adapters.books.accounting_table import AccountingTable
 from taximeter.adapters.books.billing_table import BillingTable
 from taximeter.adapters.books.connection import Connection
+from taximeter.adapters.books.correction_table import CorrectionTable
 from taximeter.adapters.books.notice_table import NoticeTable
 from taximeter.adapters.books.payment_table import PaymentTable
+from taximeter.adapters.books.reconciliation_table import ReconciliationTable
 from taximeter.adapters.books.rule_table import RuleTable
 from taximeter.customers import Customer, Subscription
 from taximeter.errors import NotFound, Refused, Rejected
@@ -35,7 +37,15 @@ from taximeter.ports import (
 )
 
 
-class SqliteBooks(BillingTable, NoticeTable, RuleTable, AccountingTable, PaymentTable):
+class SqliteBooks(
+    BillingTable,
+    NoticeTable,
+    RuleTable,
+    AccountingTable,
+    PaymentTable,
+    ReconciliationTable,
+    CorrectionTable,
+):
     """
     Everything that is configured or billed, in `path`.
 

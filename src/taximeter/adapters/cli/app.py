@@ -54,6 +54,10 @@ _COMMANDS: Final = (
     ("invoices", f"{_HERE}.documents:app", MONEY, "List invoices, show one, save it as a file."),
     ("close", f"{_HERE}.invoices:close", MONEY, "Close every period that is due."),
     ("explain", f"{_HERE}.explain:explain", MONEY, "Why an amount is what it is."),
+    (
+        "reconcile", f"{_HERE}.reconcile:reconcile", CARE,
+        "Compare every stage with the one before it.",
+    ),
     ("doctor", f"{_HERE}.doctor:doctor", CARE, "Check a server, or a data directory offline."),
     ("bench", f"{_HERE}.node:bench", CARE, "Measure this machine."),
 )  # fmt: skip

@@ -7,6 +7,7 @@ They are kept as plain integers (`services.telemetry`) and become metric familie
 from __future__ import annotations
 
 import resource
+from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import generate_latest
 
+from taximeter.reconciliation.gap import Cause
 from taximeter.services.telemetry import LATENCY_BOUNDS, Histogram
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class _NodeCollector:
         yield from self._latencies()
         yield from self._notices()
         yield from self._rules()
+        yield from self._reconciliation()
         yield from self._process()
 
     def _events(self) -> Iterator[Metric]:
@@ -186,6 +189,34 @@ class _NodeCollector:
         for name, count in sorted(service.open_reviews.items()):
             reviews.add_metric([name], count)
         yield from (fires, reviews)
+
+    def _reconciliation(self) -> Iterator[Metric]:
+        service = self._around.core.reconciliation
+        if service is None:
+            return
+        gaps = GaugeMetricFamily(
+            "taximeter_reconciliation_gaps",
+            "Open gaps between two stages, by cause.",
+            labels=["namespace", "cause"],
+        )
+        position = GaugeMetricFamily(
+            "taximeter_reconciliation_position",
+            "Log position that what was compared last reflects.",
+            labels=["namespace"],
+        )
+        passes = CounterMetricFamily(
+            "taximeter_reconciliation_passes",
+            "How often everything has been compared.",
+            labels=["namespace"],
+        )
+        for name in sorted(self._around.core.tenants):
+            by_cause = Counter(gap.cause for gap in service.gaps(name))
+            for cause in Cause:
+                gaps.add_metric([name, cause.value], by_cause[cause])
+            mark = service.watermark(name)
+            position.add_metric([name], mark.position)
+            passes.add_metric([name], mark.passes)
+        yield from (gaps, position, passes)
 
     def _process(self) -> Iterator[Metric]:
         used = resource.getrusage(resource.RUSAGE_SELF)

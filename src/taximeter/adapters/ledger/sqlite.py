@@ -18,7 +18,7 @@ import msgspec
 from taximeter.adapters.books.connection import Connection
 from taximeter.errors import Damaged
 from taximeter.ledger.transaction import Kind, Posting, Transaction
-from taximeter.ports import AccountSum, LedgerRow
+from taximeter.ports import AccountSum, LedgerRow, WalletRows
 
 APPLICATION_ID = 0x5441584C  # "TAXL"
 
@@ -183,6 +183,33 @@ class SqliteLedger:
                 totals[credit, account] += int(amount)
         return [AccountSum(*key, pico) for key, pico in sorted(totals.items())]
 
+    def wallets(self, namespace: str) -> dict[tuple[str, str], WalletRows]:
+        with self._connection.read() as sqlite:
+            # Of the row with the greatest ordinal, as SQLite promises for a bare column.
+            found = sqlite.execute(
+                "SELECT customer, credit, count(*), max(ordinal), balance_after FROM transactions"
+                " WHERE namespace = ? GROUP BY customer, credit",
+                (namespace,),
+            )
+            return {
+                (customer, credit): WalletRows(count, last, int(balance))
+                for customer, credit, count, last, balance in found
+            }
+
+    def restore(self, rows: Sequence[LedgerRow]) -> int:
+        restored = 0
+        with self._connection.write() as sqlite:
+            for row in rows:
+                restored += sqlite.execute(
+                    "INSERT INTO transactions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    " ON CONFLICT DO NOTHING",
+                    _columns(row),
+                ).rowcount
+            for wallet in {(row.namespace, row.customer, row.credit) for row in rows}:
+                _sum_again(sqlite, wallet)
+        self._last.clear()
+        return restored
+
 
 def _prepare(sqlite: sqlite3.Connection) -> None:
     (application,) = sqlite.execute("PRAGMA application_id").fetchone()
@@ -234,6 +261,17 @@ def _row(
         balance_after_pico=int(balance_after),
     )
     return LedgerRow(namespace, customer, credit, seq, transaction)
+
+
+def _sum_again(sqlite: sqlite3.Connection, wallet: _Wallet) -> None:
+    """The sums of a wallet's accounts from its transactions."""
+    sqlite.execute("DELETE FROM accounts WHERE (namespace, customer, credit) = (?, ?, ?)", wallet)
+    found = sqlite.execute(
+        "SELECT namespace, customer, credit, ordinal, seq, at, kind, cause, postings,"
+        " balance_after FROM transactions WHERE (namespace, customer, credit) = (?, ?, ?)",
+        wallet,
+    ).fetchall()
+    _add_sums(sqlite, [_row(*columns) for columns in found])
 
 
 def _add_sums(sqlite: sqlite3.Connection, rows: Sequence[LedgerRow]) -> None:

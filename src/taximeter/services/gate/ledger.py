@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from taximeter.errors import TaximeterError
 from taximeter.gate.state import Booked
-from taximeter.ports import AccountSum, LedgerBook, LedgerRow
+from taximeter.ports import AccountSum, LedgerBook, LedgerRow, WalletRows
 from taximeter.services.intake.committer import Committer
 from taximeter.services.tenant import Tenant
 
@@ -109,6 +109,14 @@ class Ledger:
     async def sums(self, namespace: str) -> list[AccountSum]:
         await self.catch_up()
         return await self._run(self._book.sums, namespace)
+
+    async def wallets(self, namespace: str) -> dict[tuple[str, str], WalletRows]:
+        await self.catch_up()
+        return await self._run(self._book.wallets, namespace)
+
+    async def restore(self, rows: Sequence[LedgerRow]) -> int:
+        async with self._writing:
+            return await self._run(self._book.restore, rows)
 
     def close(self) -> None:
         self._executor.shutdown(wait=True)

@@ -18,6 +18,7 @@ from taximeter.adapters.http.routes.operating import OperatingRoutes
 from taximeter.adapters.http.routes.pages import PageRoutes
 from taximeter.adapters.http.routes.portal_pages import PortalRoutes
 from taximeter.adapters.http.routes.proof import ProofRoutes
+from taximeter.adapters.http.routes.reconciliation import ReconciliationRoutes
 from taximeter.adapters.http.routes.reservations import ReservationRoutes
 from taximeter.adapters.http.routes.rules import RuleRoutes
 from taximeter.adapters.http.routes.subscriptions import SubscriptionRoutes
@@ -46,6 +47,7 @@ def all_routes(around: Surroundings) -> list[Route]:
         *InvoiceRoutes(around).routes(),
         *DocumentRoutes(around).routes(),
         *ProofRoutes(around).routes(),
+        *ReconciliationRoutes(around).routes(),
         *PortalRoutes(around).routes(),
         *operating.routes(),
     ]

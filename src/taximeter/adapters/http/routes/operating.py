@@ -20,6 +20,7 @@ from taximeter.adapters.http.routing import Route
 from taximeter.errors import NotFound, Refused, Rejected
 from taximeter.instants import format_instant, parse_instant
 from taximeter.ports import ApiKey, AuditEntry
+from taximeter.services.tenant import Tenant
 
 _NAME_LENGTH = 128
 
@@ -144,6 +145,7 @@ class OperatingRoutes:
                         "lag": max(0, durable - progress.sealed_position),
                     },
                 },
+                "reconciliation": self._reconciled(tenant, durable),
                 "events": {**tenant.counts.as_dict(), "balanced": tenant.counts.balanced},
                 "unmatched": {
                     "subjects": len(tenant.live.unmatched),
@@ -160,6 +162,18 @@ class OperatingRoutes:
                 "rebuilds": [r for r in core.rebuilds if r["namespace"] == tenant.name],
             }
         )
+
+    def _reconciled(self, tenant: Tenant, durable: int) -> dict[str, Any] | None:
+        service = self._core.reconciliation
+        if service is None:
+            return None
+        mark = service.watermark(tenant.name)
+        return {
+            "position": f"0:{mark.position}",
+            "lag": max(0, durable - mark.position),
+            "at": None if mark.checked_at is None else format_instant(mark.checked_at),
+            "gaps": len(service.gaps(tenant.name)),
+        }
 
     # --- audit and keys ---
 
