@@ -247,3 +247,109 @@ def test_terms_that_say_nothing_or_too_much_are_refused(
         reply = scene.raw(method, path, body)
         assert reply.status == 422, reply.text
         assert says in reply.json()["detail"]
+
+
+# --- on invoices ------------------------------------------------------------------------------
+
+PLAN = {
+    "meters": {"tokens": {"event_type": "llm.request", "aggregation": "sum",
+                          "value": "data.tokens"}},
+    "features": {"chat": {"type": "metered", "meter": "tokens"}},
+    "plans": {"pro": {"currency": "EUR", "cadence": "month", "entitlements": {}, "prices": {
+        "base": {"type": "flat", "amount": 49},
+        "tokens": {"type": "per_unit", "meter": "tokens", "unit": "0.10"},
+    }}},
+}  # fmt: skip
+GERMAN_VAT = {
+    "issuer": ISSUER,
+    "tax": {
+        "registrations": [{"country": "DE"}],
+        "rates": [{"name": "VAT", "country": "DE", "rate": "0.19"}],
+    },
+}
+
+
+def amounts(invoice: dict[str, Any]) -> list[str]:
+    names = ("subtotal", "discount", "tax", "total")
+    return [invoice[name] for name in names]
+
+
+def opened(scene: Scene, **customer: Any) -> Scene:
+    """A month of 100 tokens for 10.00, three times over, and 49.00 a month."""
+    scene.set_clock("2026-08-01T00:00:00Z")
+    scene.publish(PLAN)
+    scene.customer(**customer)
+    scene.subscribe(start="2026-08-01T00:00:00Z", anchor="calendar")
+    for month in ("08", "09", "10"):
+        scene.set_clock(f"2026-{month}-10T00:00:00Z")
+        scene.send({"id": month, "type": "llm.request", "subject": "acme",
+                    "data": {"tokens": 100}})  # fmt: skip
+        if month == "08":
+            give_both(scene)
+    scene.set_clock("2026-11-02T00:00:00Z")
+    return scene
+
+
+def give_both(scene: Scene) -> None:
+    scene.ask("PUT", "/v1/coupons/TWO", {"percent": 20, "duration": {"periods": 2}})
+    path = "/v1/customers/acme/discounts"
+    scene.ask("POST", path, {"coupon": "TWO", "id": "two"}, status=201)
+    five = {"amount": 5, "currency": "EUR", "prices": ["base"], "id": "five"}
+    scene.ask("POST", path, five, status=201)
+
+
+def test_discounts_are_given_in_their_periods_and_tax_is_on_what_they_leave(scene: Scene) -> None:
+    """K6, K7, K10: 59.00 - 11.80 - 5.00 = 42.20, and 19 % of it is 8.018."""
+    scene.ask("PUT", SETTINGS, GERMAN_VAT)
+    opened(scene, billing={"country": "DE"})
+    august, september, october = scene.close()
+    assert amounts(august) == ["59.00", "16.80", "8.02", "50.22"]
+    assert amounts(september) == ["59.00", "11.80", "8.97", "56.17"]
+    assert amounts(october) == ["59.00", "0.00", "11.21", "70.21"]
+    base, tokens = august["lines"]
+    assert base["discounts"] == [{"id": "two", "amount": "9.80"}, {"id": "five", "amount": "5.00"}]
+    assert tokens["discounts"] == [{"id": "two", "amount": "2.00"}]
+    assert august["discounts"] == [
+        {"id": "two", "name": "TWO", "amount": "11.80"},
+        {"id": "five", "name": "", "amount": "5.00"},
+    ]  # fmt: skip
+    (tax,) = august["taxes"]
+    assert (tax["taxable"], tax["rate"], tax["jurisdiction"]) == ("42.20", "0.19", "DE")
+    assert august["issuer"] == ISSUER
+    assert august["billed_to"] == {"name": "acme", "country": "DE"}
+    verified = scene.ask("GET", f"/v1/invoices/{august['id']}/verify")
+    assert verified["ok"] is True
+
+
+def test_reverse_charge_is_on_the_invoice_of_a_business_abroad(scene: Scene) -> None:
+    scene.ask("PUT", SETTINGS, GERMAN_VAT)
+    opened(scene, billing={"country": "FR", "tax_id": "FR12345678901"})
+    october = scene.close()[-1]
+    assert amounts(october) == ["59.00", "0.00", "0.00", "59.00"]
+    (tax,) = october["taxes"]
+    assert (tax["note"], tax["taxable"]) == ("reverse_charge", "59.00")
+
+
+def test_a_tax_that_is_not_known_holds_the_draft_until_somebody_looks(scene: Scene) -> None:
+    scene.ask("PUT", SETTINGS, GERMAN_VAT)
+    opened(scene)
+    found = scene.ask("GET", "/v1/customers/acme/taxes")
+    assert "country is not known" in found["unknown"]
+    assert {one["status"] for one in scene.close()} == {"in_review"}
+
+
+def test_which_rates_a_customer_has_can_be_asked_before_there_is_an_invoice(scene: Scene) -> None:
+    until = {"name": "VAT", "country": "DE", "rate": "0.19", "until": "2027-01-01T00:00:00Z"}
+    after = {"name": "VAT", "country": "DE", "rate": "0.2", "from": "2027-01-01T00:00:00Z"}
+    rates = {"registrations": [{"country": "DE", "inclusive": True}], "rates": [until, after]}
+    scene.ask("PUT", SETTINGS, {"tax": rates})
+    scene.customer(billing={"country": "DE"})
+
+    def rate(at: str) -> str:
+        (one,) = scene.ask("GET", "/v1/customers/acme/taxes", at=at)["rates"]
+        assert one["inclusive"] is True
+        return str(one["rate"])
+
+    assert rate("2026-12-31T23:59:59.999999Z") == "0.19"
+    assert rate("2027-01-01T00:00:00Z") == "0.2"
+    assert scene.raw("GET", "/v1/customers/nobody/taxes").status == 404
