@@ -148,6 +148,23 @@ def local_midnight(day: date, timezone: str) -> int:
     return naive - first
 
 
+def local_clock(day: date, minutes: int, timezone: str) -> int:
+    """
+    The instant the local clock comes to a time of a day, by the same rules as midnight (K2).
+
+    Args:
+        minutes: Since 00:00, below 24 hours.
+    """
+    if not minutes:
+        return local_midnight(day, timezone)
+    naive = (day.toordinal() - _EPOCH_ORDINAL) * DAY + minutes * MINUTE
+    clock = datetime(day.year, day.month, day.day, *divmod(minutes, 60), tzinfo=zone(timezone))
+    first, second = (_micros(clock.replace(fold=fold).utcoffset()) for fold in (0, 1))
+    if first < second:
+        return _transition(naive - second - SECOND, naive - first, timezone)
+    return naive - first
+
+
 def local_day(at: int, timezone: str) -> date:
     """
     The local calendar day an instant belongs to: the one with midnight <= at < next midnight.

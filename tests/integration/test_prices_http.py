@@ -194,17 +194,318 @@ def test_the_catalogue_is_given_back_as_it_would_be_read_again(scene: Scene) -> 
     assert again["changes"] == []
 
 
+# --- the event's own amount -------------------------------------------------------------------
+
+
+def test_bounds_for_each_event_look_at_each_amount(scene: Scene) -> None:
+    """Below 6.90 and above 334.49 an event costs its bound; the bands are steps of the line."""
+    price = {
+        "type": "percentage",
+        "rate": "0.029",
+        "fixed": "0.30",
+        "min_per_event": "0.50",
+        "max_per_event": 10,
+    }
+    events = [used("1", 1), used("2", "2.5"), used("3", 100), used("4", 5000)]
+    (line,) = bill(scene, price, events)
+    assert line["amount"] == "14.20"  # 2 x 0.50 + (100 x 0.029 + 0.30) + 10
+    assert [(tier["quantity"], tier["amount"]) for tier in line["tiers"]] == [
+        ("3.5", "1.00"),
+        ("100", "3.20"),
+        ("5000", "10.00"),
+    ]
+
+
+def test_bounds_for_each_event_hold_in_every_group(scene: Scene) -> None:
+    price = {"type": "percentage", "rate": "0.10", "min_per_event": 1, "group_by": ["model"]}
+    events = [used("1", 5, model="a"), used("2", 50, model="a"), used("3", 1, model="b")]
+    lines = bill(scene, price, events)
+    assert [line["amount"] for line in lines] == ["6.00", "1.00"]
+
+
+def test_a_dynamic_price_is_the_amount_on_the_event(scene: Scene) -> None:
+    (line,) = bill(scene, {"type": "dynamic"}, [used("1", "12.345"), used("2", "0.10")])
+    assert (line["amount"], line["quantity"]) == ("12.45", "12.445")
+
+
+def test_a_cost_has_its_markup_and_costs_may_differ_by_model(scene: Scene) -> None:
+    costs = {"by": "model", "opus": "0.03", "default": "0.01"}
+    price = {"type": "cost_plus", "markup": "0.20", "costs": costs}
+    lines = bill(scene, price, [used("1", 100, model="opus"), used("2", 100)])
+    assert [(one["group"]["model"], one["amount"]) for one in lines] == [
+        (None, "1.20"),
+        ("opus", "3.60"),
+    ]
+
+
+# --- hours of the day -------------------------------------------------------------------------
+
+
+def at(event_id: str, time: str, tokens: Any = 10) -> dict[str, Any]:
+    return event(event_id, data={"tokens": tokens}, time=time)
+
+
+def test_usage_at_night_has_a_line_and_a_factor_of_its_own(scene: Scene) -> None:
+    night = [{"from": "22:00", "to": "06:00", "factor": "0.5"}]
+    events = [
+        at("1", "2026-11-19T21:59:59Z"),
+        at("2", "2026-11-19T22:00:00Z"),
+        at("3", "2026-11-20T05:59:59Z"),
+        at("4", "2026-11-20T06:00:00Z"),
+    ]
+    price = {"type": "per_unit", "unit": 1, "time_of_day": night}
+    by_night, by_day = bill(scene, price, events)
+    assert (by_night["hours"], by_night["multiplier"]) == ("22:00-06:00", "0.5")
+    assert (by_night["amount"], by_day["amount"]) == ("10.00", "20.00")
+    assert by_day["hours"] == "other hours"
+    (invoice,) = scene.ask("GET", "/v1/invoices")["items"]
+    path = f"/v1/invoices/{invoice['id']}/lines/{by_night['id']}/events"
+    assert [one["event"]["id"] for one in scene.ask("GET", path)["items"]] == ["2", "3"]
+
+
+# --- over time --------------------------------------------------------------------------------
+
+
+def test_a_ramp_goes_by_the_periods_of_the_subscription(scene: Scene) -> None:
+    ramp = [{"from_period": 2, "unit": 2}, {"from_period": 3, "unit": 3}]
+    scene.set_clock("2026-09-10T00:00:00Z")
+    scene.open(
+        catalog(p={"type": "per_unit", "unit": 1, "ramp": ramp}), start="2026-09-01T00:00:00Z"
+    )
+    for month in ("09", "10", "11"):
+        scene.set_clock(f"2026-{month}-10T00:00:00Z")
+        scene.send(event(month, 10))
+    scene.set_clock("2026-12-01T00:00:00Z")
+    invoices = scene.close()
+    assert [invoice["subtotal"] for invoice in invoices] == ["10.00", "20.00", "30.00"]
+    assert all(verified(scene, one) for one in invoices)
+
+
+def test_a_ramp_by_date_splits_the_period(scene: Scene) -> None:
+    """K20"""
+    price = {
+        "type": "package", "size": 10, "amount": 1,
+        "ramp": [{"from": "2026-11-15T00:00:00Z", "amount": 5}],
+    }  # fmt: skip
+    events = [at("1", "2026-11-14T23:59:59Z", 1), at("2", "2026-11-15T00:00:00Z", 1)]
+    lines = bill(scene, price, events)
+    assert [line["amount"] for line in lines] == ["1.00", "5.00"]
+
+
+def verified(scene: Scene, invoice: dict[str, Any]) -> bool:
+    verdict = scene.ask("GET", f"/v1/invoices/{invoice['id']}/verify")
+    assert verdict["ok"], verdict
+    return True
+
+
+# --- seats ------------------------------------------------------------------------------------
+
+
+def seats(scene: Scene, mode: str, **price: Any) -> dict[str, Any]:
+    """The line of a month in which bob has a seat all along, and ann from the 11th to the 21st."""
+    document = catalog(p={"type": "per_unit", "unit": 0})
+    document["plans"]["pro"]["prices"]["seats"] = {
+        "type": "seat", "feature": "seats", "unit": 30, "mode": mode,
+    } | price  # fmt: skip
+    scene.set_clock("2026-11-01T00:00:00Z")
+    scene.open(document, start=START)
+    scene.ask("PUT", "/v1/customers/acme/seats/seats/bob", {})
+    scene.set_clock("2026-11-11T12:00:00Z")
+    scene.ask("PUT", "/v1/customers/acme/seats/seats/ann", {})
+    scene.set_clock("2026-11-21T12:00:00Z")
+    scene.ask("DELETE", "/v1/customers/acme/seats/seats/ann")
+    fare = scene.preview()
+    scene.set_clock("2026-12-01T00:00:00Z")
+    (invoice,) = scene.close()
+    assert verified(scene, invoice)
+    assert fare["subtotal"] == invoice["subtotal"]
+    line: dict[str, Any] = next(one for one in invoice["lines"] if one["kind"] == "seat")
+    return line
+
+
 @pytest.mark.parametrize(
-    ("price", "member"),
+    ("mode", "amount", "quantity", "charged", "of"),
     [
-        ({"type": "seat", "feature": "seats", "unit": 10}, "type"),
-        ({"type": "percentage", "rate": "0.029", "min_per_event": 1}, "min_per_event"),
+        ("peak", "60.00", "2", "60", "30"),
+        ("prorated", "40.00", "1.333333333333", "40", "30"),  # K4: ann from the 11th to the 20th
+        ("time_weighted", "40.00", "1.333333333333", "3456000", "2592000"),
     ],
 )
-def test_what_cannot_be_billed_yet_is_refused_by_name(
-    scene: Scene, price: dict[str, Any], member: str
+def test_seats_come_from_who_had_one_when(
+    scene: Scene, mode: str, amount: str, quantity: str, charged: str, of: str
 ) -> None:
-    problem = scene.ask("PUT", "/v1/catalog", catalog(p=price), status=422)
-    assert problem["code"] == "catalog_invalid"
-    assert f"plans.pro.prices.p.{member}: " in problem["detail"]
-    assert "not supported by this version" in problem["detail"]
+    line = seats(scene, mode)
+    assert (line["amount"], line["quantity"]) == (amount, quantity)
+    assert (line["seats"]["peak"], line["seats"]["charged"], line["seats"]["of"]) == (
+        "2", charged, of,
+    )  # fmt: skip
+
+
+def test_free_seats_are_so_many_at_a_time(scene: Scene) -> None:
+    assert seats(scene, "prorated", free=1)["amount"] == "10.00"
+
+
+def test_without_holders_the_seats_of_the_contract_are_billed(scene: Scene) -> None:
+    assert seats(scene, "peak", count="contracted")["amount"] == "150.00"
+
+
+# --- the plan as a whole ----------------------------------------------------------------------
+
+
+def month(scene: Scene, events: list[dict[str, Any]], **plan: Any) -> dict[str, Any]:
+    """The invoice of a month of a plan with a fee of 20 and tokens at 1."""
+    document = catalog(p={"type": "per_unit", "unit": 1})
+    document["plans"]["pro"]["prices"]["base"] = {"type": "flat", "amount": 20}
+    document["plans"]["pro"] |= plan
+    scene.open(document, start=START)
+    if events:
+        scene.send(events)
+    fare = scene.preview()
+    scene.set_clock("2026-12-01T00:00:00Z")
+    (invoice,) = scene.close()
+    assert verified(scene, invoice)
+    assert (fare["subtotal"], fare["total"]) == (invoice["subtotal"], invoice["total"])
+    found: dict[str, Any] = invoice
+    return found
+
+
+def kinds(invoice: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(line["kind"], line["amount"]) for line in invoice["lines"]]
+
+
+@pytest.mark.parametrize(
+    ("used_units", "plan", "added"),
+    [
+        (10, {"minimum": 50}, [("minimum", "20.00")]),
+        (30, {"minimum": 50}, []),
+        (90, {"maximum": 100}, [("maximum", "-10.00")]),
+        (80, {"maximum": 100}, []),
+        (10, {"commitment": {"amount": 50}}, [("commitment", "40.00")]),
+        (60, {"commitment": {"amount": 50}}, []),
+        (
+            60,
+            {"commitment": {"amount": 50, "mode": "prepaid"}},
+            [("commitment", "50.00"), ("commitment", "-50.00")],
+        ),
+        (
+            10,
+            {"commitment": {"amount": 50, "mode": "prepaid"}},
+            [("commitment", "50.00"), ("commitment", "-10.00")],
+        ),
+    ],
+)
+def test_a_plan_bounds_its_lines_together(
+    scene: Scene, used_units: int, plan: dict[str, Any], added: list[tuple[str, str]]
+) -> None:
+    """K10"""
+    invoice = month(scene, [used("1", used_units)], **plan)
+    assert kinds(invoice)[2:] == added
+
+
+def test_a_plan_gives_discounts_behind_its_minimum(scene: Scene) -> None:
+    """K10"""
+    invoice = month(scene, [used("1", 10)], minimum=50, discounts=[{"percent": 10}])
+    assert (invoice["subtotal"], invoice["discount"], invoice["total"]) == (
+        "50.00", "5.00", "45.00",
+    )  # fmt: skip
+
+
+def test_a_commitment_for_a_term_is_drawn_period_by_period(scene: Scene) -> None:
+    document = catalog(p={"type": "per_unit", "unit": 1})
+    commitment = {"amount": 100, "per": "term", "mode": "prepaid"}
+    document["plans"]["pro"]["commitment"] = commitment
+    scene.set_clock("2026-09-01T00:00:00Z")
+    scene.open(document, start="2026-09-01T00:00:00Z", term="P3M")
+    for number, tokens in enumerate((40, 50, 60), start=9):
+        scene.set_clock(f"2026-{number:02}-10T00:00:00Z")
+        scene.send(event(str(number), tokens))
+    scene.set_clock("2026-12-01T00:00:00Z")
+    invoices = scene.close()
+    assert [kinds(one)[1:] for one in invoices] == [
+        [("commitment", "100.00"), ("commitment", "-40.00")],
+        [("commitment", "-50.00")],
+        [("commitment", "-10.00")],
+    ]
+    assert sum(float(one["subtotal"]) for one in invoices) == 150
+    assert all(verified(scene, one) for one in invoices)
+
+
+# --- currencies -------------------------------------------------------------------------------
+
+
+def in_euro(scene: Scene, prices: dict[str, Any], **more: Any) -> dict[str, Any]:
+    document = catalog(**prices) | {name: more[name] for name in ("rates", "units") if name in more}
+    document["plans"]["pro"] |= more.get("plan", {})
+    scene.publish(document)
+    scene.customer(currency="EUR")
+    scene.subscribe(start=START)
+    scene.send(used("1", 10))
+    fare = scene.preview()
+    scene.set_clock("2026-12-01T00:00:00Z")
+    (invoice,) = scene.close()
+    assert verified(scene, invoice)
+    assert (fare["currency"], fare["subtotal"]) == (invoice["currency"], invoice["subtotal"])
+    found: dict[str, Any] = invoice
+    return found
+
+
+def test_a_plan_says_its_amounts_in_the_currency_of_the_customer(scene: Scene) -> None:
+    amounts = {"EUR": {"prices": {"p": {"unit": "0.90"}}}}
+    invoice = in_euro(scene, {"p": {"type": "per_unit", "unit": 1}}, plan={"currencies": amounts})
+    assert (invoice["currency"], invoice["subtotal"]) == ("EUR", "9.00")
+    assert "conversions" not in invoice["lines"][0]
+
+
+def test_what_it_does_not_say_is_converted_by_the_rate_at_the_end_of_the_period(
+    scene: Scene,
+) -> None:
+    rates = [
+        {"from": "USD", "to": "EUR", "rate": "0.92"},
+        {"from": "USD", "to": "EUR", "rate": "0.935", "effective_at": "2026-11-30T00:00:00Z"},
+        {"from": "USD", "to": "EUR", "rate": "2", "effective_at": "2026-12-01T00:00:00Z"},
+    ]
+    invoice = in_euro(scene, {"p": {"type": "per_unit", "unit": "0.11"}}, rates=rates)
+    (line,) = invoice["lines"]
+    assert (invoice["currency"], line["amount"]) == ("EUR", "1.03")  # 1.10 x 0.935 = 1.0285
+    assert line["conversions"] == [
+        {
+            "from": "USD",
+            "to": "EUR",
+            "rate": "0.935",
+            "effective_at": "2026-11-30T00:00:00Z",
+            "catalog_version": 1,
+        }
+    ]
+
+
+def test_a_price_in_a_custom_unit_is_converted_at_its_line(scene: Scene) -> None:
+    price = {"type": "per_unit", "unit": 3, "priced_in": "credit"}
+    units = {"credit": {"USD": "0.01", "EUR": "0.009"}}
+    amounts = {"EUR": {}}
+    invoice = in_euro(scene, {"p": price}, units=units, plan={"currencies": amounts})
+    (line,) = invoice["lines"]
+    assert (line["tiers"][0]["unit"], line["amount"]) == ("3.00", "0.27")
+    assert line["conversions"][0]["from"] == "credit"
+
+
+def test_a_price_says_how_it_is_taxed(scene: Scene) -> None:
+    (line,) = bill(scene, {"type": "per_unit", "unit": 1, "tax_category": "saas"}, [used("1", 1)])
+    assert line["tax_category"] == "saas"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"minimum": 50},
+        {"commitment": {"amount": 50}},
+        {"prices": {"p": {"type": "flat", "amount": 50}}},
+        {"prices": {"s": {"type": "seat", "feature": "seats", "unit": 10, "mode": "peak"}}},
+    ],
+)
+def test_a_contract_can_override_what_the_plan_says_of_an_invoice(
+    scene: Scene, overrides: dict[str, Any]
+) -> None:
+    scene.publish(catalog(p={"type": "per_unit", "unit": 1}))
+    scene.customer()
+    scene.subscribe(start=START, overrides=overrides)
+    assert scene.preview()["subtotal"] == "50.00"

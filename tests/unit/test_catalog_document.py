@@ -242,27 +242,87 @@ def test_a_mistake_is_told_once_with_its_path(path: str, value: Any, problem: st
     assert only.startswith(problem)
 
 
+SEAT = {"type": "seat", "feature": "seats", "unit": 10}
+UNITS = {"credit": {"USD": "0.01"}}
+NOW = "2026-11-20T12:00:00Z"
+
+
 @pytest.mark.parametrize(
-    ("path", "value"),
+    ("path", "value", "problem"),
     [
-        ("plans/pro/minimum", 10),
-        ("plans/pro/commitment", {}),
-        ("plans/pro/discounts", []),
-        ("plans/pro/prices/tokens/min_per_event", 1),
-        ("plans/pro/prices/tokens/max_per_event", 1),
+        ("plans/pro/minimum", -1, "plans.pro.minimum: must not be negative"),
+        ("plans/pro/commitment", {}, "plans.pro.commitment.amount: is required, and above 0"),
+        ("plans/pro/commitment", {"amount": 5, "per": "year"},
+         "plans.pro.commitment.per: expected one of period, term, found the string 'year'"),
+        ("plans/pro/commitment", {"amount": 5, "prices": ["tokns"]},
+         "plans.pro.commitment.prices: the plan has no price 'tokns', did you mean 'tokens'?"),
+        ("plans/pro/discounts", [{"percent": 10, "amount": 1}],
+         "plans.pro.discounts[0]: give exactly one of percent, amount, free_units"),
+        ("plans/pro/discounts", [{"percent": 101}],
+         "plans.pro.discounts[0].percent: expected a number above 0 and at most 100"),
+        ("plans/pro/discounts", [{"free_units": 5}],
+         "plans.pro.discounts[0].prices: free_units are of exactly one price"),
+        ("plans/pro/discounts", [{"percent": 5, "duration": "always"}],
+         "plans.pro.discounts[0].duration: expected once, forever or {periods: 3}"),
+        ("plans/pro/discounts", [{"id": "a", "percent": 5}, {"id": "a", "amount": 5}],
+         "plans.pro.discounts[1].id: another discount is 'a' already"),
+        ("plans/pro/currencies", {"EUR": {}},
+         ("plans.pro.currencies.EUR.prices.base: is missing: give it, or a rate from USD to EUR "
+         "in rates")),
+        ("plans/pro/currencies", {"EURO": {}},
+         "plans.pro.currencies.EURO: is no ISO 4217 currency code"),
+        ("plans/pro/currencies", {"USD": {}}, "plans.pro.currencies.USD: is the plan's own"),
+        ("plans/pro/prices/s", SEAT | {"feature": "chat"},
+         ("plans.pro.prices.s.feature: 'chat' counts no seats: they are a static feature, "
+         "value_type integer")),
+        ("plans/pro/prices/s", SEAT | {"feature": "seatz"},
+         "plans.pro.prices.s.feature: there is no feature 'seatz', did you mean 'seats'?"),
+        ("plans/pro/prices/s", SEAT | {"free": "0.5"},
+         "plans.pro.prices.s.free: must be a whole number"),
+        ("plans/pro/prices/s", SEAT | {"priced_in": "credit"},
+         "plans.pro.prices.s.priced_in: there is no unit 'credit' in units"),
+        ("rates", [{"from": "USD", "to": "USD", "rate": 1}],
+         "rates[0].to: is the currency it converts from"),
+        ("rates", [{"from": "USD", "to": "EUR", "rate": 0}], "rates[0].rate: must be above 0"),
+        ("rates", [{"from": "USD", "to": "EUR", "rate": 1}] * 2,
+         "rates: USD to EUR has two rates from one instant on"),
+        ("units", {"USD": {"EUR": 1}}, "units.USD: is a currency; a unit needs a name of its own"),
+        ("units", {"credit": {}}, "units.credit: has no rate; give one like {USD: 0.01}"),
     ],
-)
-def test_what_this_version_lacks_is_refused_and_not_ignored(path: str, value: Any) -> None:
-    assert problems(changed(path, value)) == [
-        f"{path.replace('/', '.')}: not supported by this version"
-    ]
+)  # fmt: skip
+def test_what_a_plan_says_of_an_invoice_is_checked(path: str, value: Any, problem: str) -> None:
+    assert problem in problems(changed(path, value))
 
 
-def test_price_models_of_later_versions_are_refused_by_name() -> None:
-    price = {"type": "seat", "feature": "seats", "unit": 10}
-    assert problems(changed("plans/pro/prices/tokens", price)) == [
-        "plans.pro.prices.tokens.type: 'seat' is not supported by this version"
+def test_a_price_in_a_unit_needs_its_rate_to_the_currency_of_the_plan() -> None:
+    document = changed("plans/pro/prices/s", SEAT | {"priced_in": "credit"})
+    document["units"] = {"credit": {"EUR": "0.01"}}
+    assert problems(document) == [
+        "plans.pro.prices.s.priced_in: unit 'credit' has no rate to USD in units"
     ]
+    document["units"] = UNITS
+    assert parse_catalog(document).rates.units == ("credit",)
+
+
+def test_plan_terms_rates_and_units_read_back_from_their_dump() -> None:
+    document = changed("plans/pro/prices/s", SEAT | {"priced_in": "credit"})
+    document["units"] = {"credit": {"USD": [{"rate": "0.01"}, {"rate": 1, "effective_at": NOW}]}}
+    document["rates"] = [{"from": "USD", "to": "EUR", "rate": "0.92", "effective_at": NOW}]
+    document["plans"]["pro"] |= {
+        "minimum": 10,
+        "maximum": "99.5",
+        "commitment": {"amount": 100, "per": "term", "mode": "prepaid", "prices": ["tokens"]},
+        "discounts": [
+            {"percent": "12.5", "duration": "once", "name": "welcome"},
+            {"amount": 5, "prices": ["tokens"], "duration": {"periods": 3}},
+            {"free_units": 5, "prices": ["tokens"]},
+        ],
+        "currencies": {"EUR": {"prices": {"base": {"amount": 45}}, "minimum": 9}},
+    }
+    catalog = parse_catalog(document)
+    dumped = dump_catalog(catalog)
+    assert parse_catalog(dumped) == catalog
+    assert dump_catalog(parse_catalog(dumped)) == dumped
 
 
 @pytest.mark.parametrize(

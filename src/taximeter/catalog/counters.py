@@ -5,7 +5,7 @@ What live state has to count for a catalogue.
 from __future__ import annotations
 
 from taximeter.catalog.document import Catalog
-from taximeter.catalog.prices import Flat, UsagePrice
+from taximeter.catalog.prices import UsagePrice
 from taximeter.meters.counter import Counter
 
 
@@ -23,6 +23,6 @@ def counters_of(catalog: Catalog) -> list[Counter]:
     counters = {Counter(meter): None for meter in catalog.meters.values()}
     for plan in (*catalog.plans.values(), *catalog.addons.values()):
         for price in plan.prices.values():
-            if not isinstance(price, Flat):
+            if isinstance(price, UsagePrice):
                 counters.setdefault(price_counter(catalog, price))
     return list(counters)

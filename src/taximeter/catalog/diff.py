@@ -17,7 +17,9 @@ from taximeter.meters.values import canonical_text
 Kind: TypeAlias = Literal["added", "changed", "removed"]
 
 # Sections that are only written when they have members: each member is a change by itself.
-_NO_SECTIONS: Final[dict[str, Any]] = {"scopes": [], "credits": {}, "addons": {}, "rules": {}}
+_NO_SECTIONS: Final[dict[str, Any]] = {
+    "scopes": [], "credits": {}, "addons": {}, "rules": {}, "rates": [], "units": {},
+}  # fmt: skip
 
 _SIGNS: Final[dict[str, str]] = {"added": "+", "changed": "~", "removed": "-"}
 

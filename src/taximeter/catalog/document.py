@@ -1,9 +1,8 @@
 """
 The catalogue: meters, features and plans, as one document that people write and review.
 
-`parse_catalog` reads all of it or nothing, and names every problem with its path. What the format
-will have but this version has not is refused, never ignored: a plan that silently lost its discount
-would bill the wrong amount.
+`parse_catalog` reads all of it or nothing, and names every problem with its path. What is unknown
+is refused, never ignored: a plan that silently lost its discount would bill the wrong amount.
 """
 
 from __future__ import annotations
@@ -21,6 +20,15 @@ from taximeter.catalog.features import (
     dump_feature,
     parse_feature,
 )
+from taximeter.catalog.plan_terms import (
+    dump_amounts,
+    dump_commitment,
+    dump_discount,
+    read_bounds,
+    read_commitment,
+    read_currencies,
+    read_discounts,
+)
 from taximeter.catalog.plans import (
     CreditType,
     PlanGrant,
@@ -34,31 +42,32 @@ from taximeter.catalog.plans import (
 from taximeter.catalog.plans import (
     Plan as Plan,
 )
-from taximeter.catalog.price_fields import read_names
+from taximeter.catalog.price_checks import check_fits, counts_seats
 from taximeter.catalog.prices import (
-    Flat,
-    Percentage,
     Price,
+    Seat,
     UsagePrice,
     dump_price,
     parse_price,
 )
+from taximeter.catalog.rates import Rates, dump_rates, read_rates
 from taximeter.catalog.rules import MAX_RULES, Known, Rule, dump_rule, read_rule
 from taximeter.catalog.scopes import dump_scopes, read_scopes
 from taximeter.errors import Rejected
-from taximeter.meters.definition import Aggregation, Meter, dump_meter, is_estimate, parse_meter
+from taximeter.meters.definition import Meter, dump_meter, parse_meter
 from taximeter.meters.filters import parse_filter
 from taximeter.meters.reading import DocumentInvalid, Fields, Problem, below, suggestion
 from taximeter.meters.values import canonical_text
-from taximeter.money import exponent
+from taximeter.money import exponent, format_exact
 from taximeter.periods import Cadence
 
 MAX_MEMBERS: Final = 1000
 """Of each mapping from keys: meters, features, plans, and a plan's prices and entitlements."""
 
-LATER_PLAN_MEMBERS: Final = ("minimum", "commitment", "discounts")
-LATER_PRICE_MEMBERS: Final = ("min_per_event", "max_per_event")
-LATER_PRICE_TYPES: Final = ("seat",)
+PLAN_MEMBERS: Final = (
+    "currency", "cadence", "trial", "entitlements", "prices", "grants", "minimum", "maximum",
+    "commitment", "discounts", "currencies",
+)  # fmt: skip
 
 
 class Catalog(msgspec.Struct, frozen=True):
@@ -77,6 +86,7 @@ class Catalog(msgspec.Struct, frozen=True):
     credits: dict[str, CreditType] = {}
     addons: dict[str, Plan] = {}
     rules: dict[str, Rule] = {}
+    rates: Rates = Rates()
 
 
 def parse_catalog(document: Mapping[str, Any]) -> Catalog:
@@ -105,7 +115,7 @@ def dump_catalog(catalog: Catalog) -> dict[str, Any]:
         document["addons"] = {key: dump_plan(addon) for key, addon in catalog.addons.items()}
     if catalog.rules:
         document["rules"] = {key: dump_rule(rule) for key, rule in catalog.rules.items()}
-    return document
+    return document | dump_rates(catalog.rates)
 
 
 def canonical_document(catalog: Catalog) -> bytes:
@@ -124,6 +134,18 @@ def dump_plan(plan: Plan) -> dict[str, Any]:
     document["prices"] = {key: dump_price(price) for key, price in plan.prices.items()}
     if plan.grants:
         document["grants"] = {key: dump_grant(grant) for key, grant in plan.grants.items()}
+    if plan.minimum is not None:
+        document["minimum"] = format_exact(plan.minimum)
+    if plan.maximum is not None:
+        document["maximum"] = format_exact(plan.maximum)
+    if plan.commitment is not None:
+        document["commitment"] = dump_commitment(plan.commitment)
+    if plan.discounts:
+        document["discounts"] = [dump_discount(one) for one in plan.discounts]
+    if plan.currencies:
+        document["currencies"] = {
+            code: dump_amounts(amounts, plan.prices) for code, amounts in plan.currencies.items()
+        }
     return document
 
 
@@ -137,7 +159,7 @@ def reread_plan(catalog: Catalog, key: str, document: dict[str, Any], path: str)
     reader = _Reader()
     reader.meters, reader.declared_meters = catalog.meters, frozenset(catalog.meters)
     reader.features, reader.declared_features = catalog.features, frozenset(catalog.features)
-    reader.scopes = catalog.scopes
+    reader.scopes, reader.rates = catalog.scopes, catalog.rates
     plan = reader.plan(key, document, path)
     if reader.problems:
         raise DocumentInvalid(reader.problems)
@@ -159,11 +181,25 @@ class _Reader:
         self.meters: dict[str, Meter] = {}
         self.features: dict[str, Feature] = {}
         self.scopes: dict[str, str] = {}
+        self.rates = Rates()
 
     def catalog(self, document: Mapping[str, Any]) -> Catalog:
         top = Fields(document, "", self.problems)
-        top.only(("meters", "features", "plans", "scopes", "credits", "addons", "rules"))
+        top.only(
+            (
+                "meters",
+                "features",
+                "plans",
+                "scopes",
+                "credits",
+                "addons",
+                "rules",
+                "rates",
+                "units",
+            )
+        )
         self.scopes = read_scopes(top)
+        self.rates = read_rates(top)
         credits = {
             key: read_credit_type(key, Fields(one, f"credits.{key}", self.problems))
             for key, one in _section(top, "credits").items()
@@ -182,7 +218,9 @@ class _Reader:
         rules = self._rules(top, plans)
         if self.problems:
             raise DocumentInvalid(self.problems)
-        return Catalog(self.meters, self.features, plans, self.scopes, credits, addons, rules)
+        return Catalog(
+            self.meters, self.features, plans, self.scopes, credits, addons, rules, self.rates
+        )
 
     def _read_meters(self, section: dict[str, Any]) -> None:
         self.declared_meters = frozenset(section)
@@ -222,34 +260,59 @@ class _Reader:
     def plan(self, key: str, document: object, path: str) -> Plan:
         """Read a plan; problems are noted below `path`."""
         fields = Fields(document, path, self.problems)
-        fields.only(
-            ("currency", "cadence", "trial", "entitlements", "prices", "grants"),
-            later=LATER_PLAN_MEMBERS,
-        )
+        fields.only(PLAN_MEMBERS)
         cadence = fields.choice("cadence", Cadence, default=Cadence.MONTH)
+        currency = _currency(fields)
+        prices = self._prices(fields, currency)
+        minimum, maximum = read_bounds(fields)
+        commitment = read_commitment(fields, prices)
+        discounts = read_discounts(fields, prices)
         return Plan(
             key=key,
-            currency=_currency(fields),
+            currency=currency,
             cadence=Cadence(cadence or Cadence.MONTH),
             entitlements=self._entitlements(fields),
-            prices=self._prices(fields),
+            prices=prices,
             trial_us=read_trial(fields),
             grants=self._grants(fields),
+            minimum=minimum,
+            maximum=maximum,
+            commitment=commitment,
+            discounts=discounts,
+            currencies=read_currencies(
+                fields,
+                currency,
+                prices,
+                self.rates,
+                [
+                    name
+                    for name, found in (
+                        ("minimum", minimum is not None),
+                        ("maximum", maximum is not None),
+                        ("commitment", commitment is not None),
+                        ("discounts", any(one.amount is not None for one in discounts)),
+                    )
+                    if found
+                ],
+            ),
         )
 
     def addon(self, key: str, document: object, path: str) -> Plan:
         """Read an add-on; problems are noted below `path`."""
         fields = Fields(document, path, self.problems)
-        fields.only(("currency", "entitlements", "prices", "grants"), later=LATER_PLAN_MEMBERS)
+        fields.only(("currency", "entitlements", "prices", "grants", "currencies"))
         has_prices = bool(fields.members.get("prices"))
+        currency = _currency(fields) if has_prices or "currency" in fields.members else ""
+        prices = self._prices(fields, currency)
         return Plan(
             key=key,
-            currency=_currency(fields) if has_prices or "currency" in fields.members else "",
+            currency=currency,
             cadence=Cadence.MONTH,
             entitlements=self._added_entitlements(fields),
-            prices=self._prices(fields),
+            prices=prices,
             grants=self._grants(fields),
             is_addon=True,
+            currencies=read_currencies(fields, currency, prices, self.rates, []),
         )
 
     def _grants(self, plan: Fields) -> dict[str, PlanGrant]:
@@ -294,12 +357,12 @@ class _Reader:
                 )
         return entitlements
 
-    def _prices(self, plan: Fields) -> dict[str, Price]:
+    def _prices(self, plan: Fields, currency: str) -> dict[str, Price]:
         prices: dict[str, Price] = {}
         section = _section(plan, "prices")
         for key, document in section.items():
             fields = plan.inside("prices", section).inside(key, document)
-            if not isinstance(document, dict) or _is_later_price(fields):
+            if not isinstance(document, dict):
                 continue
             try:
                 price = parse_price(key, document, fields.path)
@@ -308,28 +371,44 @@ class _Reader:
                 self.problems.append(Problem(where, text))
                 continue
             self._check_price(fields, price)
+            self._check_unit(fields, price, currency)
             prices[key] = price
         return prices
 
     def _check_price(self, fields: Fields, price: Price) -> None:
-        if isinstance(price, Flat):
+        if isinstance(price, Seat):
+            self._check_seats(fields, price)
+        if not isinstance(price, UsagePrice):
             return
         self._check_meter(fields, price.meter)
         if price.meter in self.meters:
-            _check_group_by(fields, price, self.meters[price.meter])
-            if isinstance(price, Percentage):
-                _check_is_amount(fields, self.meters[price.meter])
-            if is_estimate(self.meters[price.meter]) and not price.allow_estimate:
-                fields.problem(
-                    "meter",
-                    f"{price.meter!r} is an estimate (precision: sketch); bill it only with "
-                    "allow_estimate: true",
-                )
+            check_fits(fields, price, self.meters[price.meter])
         if price.filter is not None:
             try:
                 parse_filter(price.filter)
             except Rejected as error:
                 fields.problem("filter", error.message)
+
+    def _check_seats(self, fields: Fields, price: Seat) -> None:
+        feature = self.features.get(price.feature)
+        if price.feature not in self.declared_features:
+            hint = suggestion(price.feature, self.declared_features)
+            fields.problem("feature", f"there is no feature {price.feature!r}{hint}")
+        elif feature is not None and not counts_seats(feature):
+            fields.problem(
+                "feature",
+                f"{price.feature!r} counts no seats: they are a static feature, value_type integer",
+            )
+
+    def _check_unit(self, fields: Fields, price: Price, currency: str) -> None:
+        unit = price.priced_in
+        if unit is None or not currency:
+            return
+        if unit not in self.rates.units:
+            hint = suggestion(unit, self.rates.units)
+            fields.problem("priced_in", f"there is no unit {unit!r} in units{hint}")
+        elif self.rates.find(unit, currency, 0) is None:
+            fields.problem("priced_in", f"unit {unit!r} has no rate to {currency} in units")
 
     def _check_meter(self, fields: Fields, meter: str) -> None:
         if meter not in self.declared_meters:
@@ -345,31 +424,6 @@ def _section(fields: Fields, name: str) -> dict[str, Any]:
     return dict(sorted(members.items()))
 
 
-def _check_group_by(fields: Fields, price: UsagePrice, meter: Meter) -> None:
-    """Every dimension a price depends on, once, at the member that names it."""
-    named = read_names(fields.members.get("group_by"), "group_by")
-    for name in price.group_by:
-        if name not in meter.dimensions:
-            known = ", ".join(sorted(meter.dimensions)) or "none"
-            hint = suggestion(name, meter.dimensions)
-            member = "group_by" if name in named else "cells"
-            if any(one.dimension == name for one in price.multipliers):
-                member = f"multipliers.{name}"
-            fields.problem(
-                member,
-                f"meter {meter.key!r} has no dimension {name!r}{hint} (it has: {known})",
-            )
-
-
-def _check_is_amount(fields: Fields, meter: Meter) -> None:
-    """A percentage is of an amount that events carry."""
-    if meter.aggregation is not Aggregation.SUM:
-        fields.problem(
-            "meter",
-            f"a percentage is of a sum of amounts, and {meter.key!r} is a {meter.aggregation}",
-        )
-
-
 def _currency(fields: Fields) -> str:
     code = fields.text("currency", required=True)
     if code is None:
@@ -379,15 +433,3 @@ def _currency(fields: Fields) -> str:
     except Rejected as error:
         fields.problem("currency", error.message)
     return code
-
-
-def _is_later_price(fields: Fields) -> bool:
-    """Whether the price uses what this version lacks; it is then noted as a problem."""
-    later = [name for name in LATER_PRICE_MEMBERS if name in fields.members]
-    for name in later:
-        fields.problem(name, "not supported by this version")
-    kind = fields.members.get("type")
-    if isinstance(kind, str) and kind in LATER_PRICE_TYPES:
-        fields.problem("type", f"{kind!r} is not supported by this version")
-        return True
-    return bool(later)

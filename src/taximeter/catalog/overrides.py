@@ -14,7 +14,8 @@ from taximeter.catalog.document import Catalog, dump_plan, reread_plan
 from taximeter.catalog.plans import Plan
 from taximeter.meters.reading import DocumentInvalid, Fields, Problem
 
-_SECTIONS: Final = ("entitlements", "prices", "grants")
+_SECTIONS: Final = ("entitlements", "prices", "grants", "currencies")
+_MEMBERS: Final = ("trial", "minimum", "maximum", "commitment", "discounts")
 
 
 def with_overrides(catalog: Catalog, plan: Plan, overrides: Mapping[str, Any]) -> Plan:
@@ -23,15 +24,16 @@ def with_overrides(catalog: Catalog, plan: Plan, overrides: Mapping[str, Any]) -
 
     Args:
         catalog: The version whose meters and features the plan uses.
-        overrides: {"entitlements", "prices", "grants", "trial"}. A member of the first three
-            replaces the plan's member of the same key as a whole, or adds it; null takes it away.
+        overrides: {"entitlements", "prices", "grants", "currencies", "trial", "minimum",
+            "maximum", "commitment", "discounts"}. A member of the first four replaces the plan's
+            member of the same key as a whole, or adds it; the others replace it; null takes away.
 
     Raises:
         DocumentInvalid: With every problem; paths begin with `overrides`.
     """
     problems: list[Problem] = []
     fields = Fields(dict(overrides), "overrides", problems)
-    fields.only((*_SECTIONS, "trial"))
+    fields.only((*_SECTIONS, *_MEMBERS))
     document = dump_plan(plan)
     for name in _SECTIONS:
         kept = dict(document.get(name, {}))
@@ -41,8 +43,7 @@ def with_overrides(catalog: Catalog, plan: Plan, overrides: Mapping[str, Any]) -
             elif kept.pop(key, None) is None:
                 fields.problem(f"{name}.{key}", f"plan {plan.key!r} has nothing to take away here")
         document[name] = kept
-    if "trial" in fields.members:
-        document["trial"] = fields.members["trial"]
+    document |= {name: fields.members[name] for name in _MEMBERS if name in fields.members}
     if problems:
         raise DocumentInvalid(problems)
     return reread_plan(catalog, plan.key, document, "overrides")

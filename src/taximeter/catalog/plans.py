@@ -7,12 +7,15 @@ follows that.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any, Final
 
 import msgspec
 
 from taximeter.catalog.features import Entitlement
+from taximeter.catalog.plan_terms import Commitment, PlanAmounts, PlanDiscount
 from taximeter.catalog.prices import Price
 from taximeter.instants import DAY, HOUR
 from taximeter.meters.reading import KEY_RULE, Fields, is_key, kind_of, suggestion
@@ -80,6 +83,10 @@ class Plan(msgspec.Struct, frozen=True):
         prices: By price key, ascending; may be empty.
         trial_us: Length of the trial a new subscription begins with; None for none.
         grants: By grant key, ascending; may be empty.
+        minimum, maximum: What a period's lines come to at least and at most; None for no bound.
+        commitment: None for none.
+        discounts: In the order they are given.
+        currencies: Amounts in other currencies, by code, ascending.
     """
 
     key: str
@@ -90,6 +97,17 @@ class Plan(msgspec.Struct, frozen=True):
     trial_us: int | None = None
     grants: dict[str, PlanGrant] = {}
     is_addon: bool = False
+    minimum: Fraction | None = None
+    maximum: Fraction | None = None
+    commitment: Commitment | None = None
+    discounts: tuple[PlanDiscount, ...] = ()
+    currencies: dict[str, PlanAmounts] = {}
+
+    def all_prices(self) -> Iterator[Price]:
+        """Its prices in every currency."""
+        yield from self.prices.values()
+        for amounts in self.currencies.values():
+            yield from amounts.prices.values()
 
 
 # --- credit types -----------------------------------------------------------------------------

@@ -96,6 +96,19 @@ def read_text(document: Mapping[str, Any], name: str, path: str) -> str:
     return value
 
 
+def read_optional_text(document: Mapping[str, Any], name: str, path: str) -> str | None:
+    return None if document.get(name) is None else read_text(document, name, path)
+
+
+def read_whole(document: Mapping[str, Any], name: str, path: str) -> int:
+    """A whole number from 0; 0 if absent."""
+    value = document.get(name)
+    pico = 0 if value is None else read_quantity(value, f"{path}.{name}")
+    if pico % E12:
+        raise invalid(f"{path}.{name}", "must be a whole number")
+    return pico // E12
+
+
 def read_choice(
     document: Mapping[str, Any], name: str, known: Collection[str], default: str, path: str
 ) -> str:

@@ -1,8 +1,9 @@
 """
 Prices as values: what each model is made of. `prices` reads and dumps them, `rating` applies them.
 
-All amounts are exact and in the currency of the plan. A usage price bills one meter. Everything a
-price says in units (free units, tier bounds, package sizes) is in units after its `transform`.
+All amounts are exact and in the currency of the plan, or in the custom unit a price names. A usage
+price bills one meter. Everything a price says in units (free units, tier bounds, package sizes) is
+in units after its `transform`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,77 @@ class Timing(StrEnum):
     ARREARS = "arrears"
 
 
+class RampStep(msgspec.Struct, frozen=True):
+    """
+    What a price becomes later on; only its amounts differ.
+
+    Attributes:
+        from_period: From this billing period of the subscription on, the first charged one being
+            1; or None, and
+        from_at: from this instant on.
+    """
+
+    price: Price
+    from_period: int | None = None
+    from_at: int | None = None
+
+
 class Flat(msgspec.Struct, frozen=True):
-    """A fee for each period, whatever is used. `amount` is for a whole period; not negative."""
+    """
+    A fee for each period, whatever is used.
+
+    Attributes:
+        amount: For a whole period; not negative.
+        tax_category: "" for the standard one.
+        priced_in: A custom unit of the catalogue; None for the plan's currency.
+        ramp: Ascending; empty for a price that stays as it is.
+    """
 
     key: str
     amount: Fraction
     timing: Timing = Timing.ADVANCE
+    tax_category: str = ""
+    priced_in: str | None = None
+    ramp: tuple[RampStep, ...] = ()
+
+
+class SeatMode(StrEnum):
+    """What a number that goes up and down during a period comes to."""
+
+    PEAK = "peak"
+    PRORATED = "prorated"
+    TIME_WEIGHTED = "time_weighted"
+
+
+class SeatCount(StrEnum):
+    """Whose number is billed: seats that somebody has, or those the contract grants."""
+
+    ASSIGNED = "assigned"
+    CONTRACTED = "contracted"
+
+
+class Seat(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A fee for each seat of a feature.
+
+    Attributes:
+        unit: For a seat that is there for a whole period.
+        count: None: those assigned, where anybody was ever given one; else those contracted.
+        free: So many seats at a time cost nothing.
+        minimum, maximum: As of a usage price; `tax_category` and what follows as of `Flat`.
+    """
+
+    key: str
+    feature: str
+    unit: Fraction
+    mode: SeatMode = SeatMode.PRORATED
+    count: SeatCount | None = None
+    free: int = 0
+    minimum: Fraction | None = None
+    maximum: Fraction | None = None
+    tax_category: str = ""
+    priced_in: str | None = None
+    ramp: tuple[RampStep, ...] = ()
 
 
 class Rounding(StrEnum):
@@ -61,6 +127,22 @@ class Multiplier(msgspec.Struct, frozen=True):
         return self.default if value is None else self.factors.get(value, self.default)
 
 
+class DayWindow(msgspec.Struct, frozen=True):
+    """
+    Hours of the local day at which usage costs more or less.
+
+    Attributes:
+        start, end: Minutes of the local day, 0 to 1440; an end that is not behind the start is on
+            the next day.
+        days: ISO weekdays (1 is Monday) the window begins on; ascending, all seven for every day.
+    """
+
+    start: int
+    end: int
+    factor: Fraction
+    days: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
+
+
 class UsagePrice(msgspec.Struct, frozen=True, kw_only=True):
     """
     What all prices of a meter share.
@@ -74,7 +156,10 @@ class UsagePrice(msgspec.Struct, frozen=True, kw_only=True):
             that the price depends on are always among them.
         filter: Expression an event must satisfy to be billed here, or None.
         multipliers: At most one for a dimension; their factors are multiplied.
+        time_of_day: The first window that holds an instant is the one that counts; each is a line
+            of its own, as is the time outside of all.
         allow_estimate: Consent to bill a meter that estimates; refused without it.
+        tax_category: As of `Flat`, and what follows.
     """
 
     key: str
@@ -86,7 +171,11 @@ class UsagePrice(msgspec.Struct, frozen=True, kw_only=True):
     group_by: tuple[str, ...] = ()
     filter: str | None = None
     multipliers: tuple[Multiplier, ...] = ()
+    time_of_day: tuple[DayWindow, ...] = ()
     allow_estimate: bool = False
+    tax_category: str = ""
+    priced_in: str | None = None
+    ramp: tuple[RampStep, ...] = ()
 
 
 class PerUnit(UsagePrice, frozen=True, kw_only=True):
@@ -146,12 +235,49 @@ class Percentage(UsagePrice, frozen=True, kw_only=True):
     A share of an amount that the meter sums.
 
     Attributes:
-        rate: 0.029 for 2.9 percent; above 1 for cost plus a markup.
+        rate: 0.029 for 2.9 percent.
         fixed: Charged for each event.
+        min_per_event, max_per_event: What rate and fixed come to for one event, at least and at
+            most; None for no bound.
     """
 
     rate: Fraction
     fixed: Fraction = Fraction(0)
+    min_per_event: Fraction | None = None
+    max_per_event: Fraction | None = None
+
+    @property
+    def is_clamped(self) -> bool:
+        """Whether it depends on the amount of each event, and not only on their sum."""
+        return self.min_per_event is not None or self.max_per_event is not None
+
+
+class Dynamic(UsagePrice, frozen=True, kw_only=True):
+    """The amount stands on the event; the meter sums it."""
+
+
+class Costs(msgspec.Struct, frozen=True):
+    """What a unit costs whoever sells it, by the value of a dimension; "" for every unit alike."""
+
+    dimension: str
+    units: Mapping[str, Fraction]
+    default: Fraction
+
+    def of(self, value: str | None) -> Fraction:
+        return self.default if value is None else self.units.get(value, self.default)
+
+
+class CostPlus(UsagePrice, frozen=True, kw_only=True):
+    """
+    The cost and a markup.
+
+    Attributes:
+        markup: 0.20 for 20 percent on top.
+        costs: Of a unit; None where the meter sums the cost itself.
+    """
+
+    markup: Fraction
+    costs: Costs | None = None
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -182,4 +308,16 @@ class Matrix(UsagePrice, frozen=True, kw_only=True):
     default: Fraction
 
 
-Price = Flat | PerUnit | Graduated | Volume | Stairstep | Package | Percentage | Matrix
+Price = (
+    Flat
+    | Seat
+    | PerUnit
+    | Graduated
+    | Volume
+    | Stairstep
+    | Package
+    | Percentage
+    | Matrix
+    | Dynamic
+    | CostPlus
+)

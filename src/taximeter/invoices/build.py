@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 
 import msgspec
 
-from taximeter.catalog.prices import Flat, UsagePrice
+from taximeter.catalog.prices import Flat, Seat, UsagePrice
+from taximeter.catalog.rates import converted
 from taximeter.invoices.charges import Charge
 from taximeter.invoices.invoice import Invoice, Kind, Line, Lineage
 from taximeter.invoices.lineage import merkle_digest
 from taximeter.money import round_minor
 from taximeter.periods import Period
 from taximeter.quantities import E12
-from taximeter.rating import rate_line
+from taximeter.rating import Band, SeatTime, rate_line, rate_seats
 
 _NO_EVENTS = merkle_digest(())
 
@@ -50,6 +52,8 @@ class Usage(msgspec.Struct, frozen=True):
         quantity_pico: The aggregate; may be negative, which bills as 0 (K12).
         events: How many events counted.
         digest: "sha256:" + hex of their Merkle root, or None for a running fare.
+        bands: Of a percentage with bounds for each event, see `rating.percentage`.
+        seats: What seats came to, of a price for seats; the rest is then empty.
     """
 
     charge: int
@@ -57,6 +61,8 @@ class Usage(msgspec.Struct, frozen=True):
     quantity_pico: int
     events: int
     digest: str | None
+    bands: tuple[Band, ...] = ()
+    seats: SeatTime | None = None
 
 
 def build_invoice(
@@ -89,6 +95,10 @@ def build_invoice(
         if isinstance(charge.price, Flat):
             lines.append(_flat_line(_line_id(lines), charge, charge.price, terms))
             continue
+        if isinstance(charge.price, Seat):
+            (used,) = by_charge[place]
+            lines.append(_seat_line(_line_id(lines), charge, charge.price, used, terms))
+            continue
         for used in _lines_of(charge, charge.price, by_charge[place], place):
             lines.append(_usage_line(_line_id(lines), charge, charge.price, used, terms, position))
     return Invoice(
@@ -112,8 +122,8 @@ def _by_charge(charges: Sequence[Charge], usage: Iterable[Usage]) -> defaultdict
     seen: set[tuple[int, tuple[str | None, ...]]] = set()
     for used in usage:
         price = charges[used.charge].price
-        assert not isinstance(price, Flat), used
-        assert len(used.group) == len(price.group_by), used
+        assert isinstance(price, UsagePrice | Seat), used
+        assert isinstance(price, Seat) or len(used.group) == len(price.group_by), used
         assert (used.charge, used.group) not in seen, used
         seen.add((used.charge, used.group))
         found[used.charge].append(used)
@@ -132,17 +142,19 @@ def _lines_of(charge: Charge, price: UsagePrice, usage: list[Usage], place: int)
 def _usage_line(
     line_id: str, charge: Charge, price: UsagePrice, used: Usage, terms: Terms, position: int
 ) -> Line:
-    rated = rate_line(price, used.quantity_pico, used.events, used.group)
+    rated = rate_line(
+        price, used.quantity_pico, used.events, used.group, bands=used.bands, factor=charge.factor
+    )
     group = dict(zip(price.group_by, used.group, strict=True))
     return Line(
         id=line_id,
         kind=Kind.USAGE,
-        description=_usage_description(price, group),
+        description=_usage_description(price, group, charge.hours),
         price=charge.reference,
         meter=price.meter,
         period=charge.period,
         quantity_pico=rated.quantity_pico,
-        amount_minor=round_minor(rated.amount, terms.currency),
+        amount_minor=_rounded(rated.amount, charge, terms),
         group=group,
         metered_pico=None if price.transform is None else rated.metered_pico,
         free_pico=rated.free_pico,
@@ -151,14 +163,21 @@ def _usage_line(
         adjustment=rated.adjustment,
         lineage=Lineage(used.events, f"0:{position}", used.digest),
         metering_version=None if charge.metering == terms.metering_version else charge.metering,
+        tax_category=price.tax_category,
+        hours=charge.hours,
+        conversions=charge.conversions,
     )
 
 
-def _usage_description(price: UsagePrice, group: dict[str, str | None]) -> str:
-    if not group:
-        return price.key
-    values = ", ".join(f"{name}: {'none' if v is None else v}" for name, v in group.items())
-    return f"{price.key} ({values})"
+def _rounded(amount: Fraction, charge: Charge, terms: Terms) -> int:
+    """In the invoice's currency, rounded once (K5)."""
+    return round_minor(converted(amount, charge.conversions), terms.currency)
+
+
+def _usage_description(price: UsagePrice, group: dict[str, str | None], hours: str) -> str:
+    values = [f"{name}: {'none' if v is None else v}" for name, v in group.items()]
+    values += [hours] if hours else []
+    return f"{price.key} ({', '.join(values)})" if values else price.key
 
 
 def _flat_line(line_id: str, charge: Charge, price: Flat, terms: Terms) -> Line:
@@ -173,6 +192,30 @@ def _flat_line(line_id: str, charge: Charge, price: Flat, terms: Terms) -> Line:
         price=charge.reference,
         period=charge.period,
         quantity_pico=charge.quantity * E12,
-        amount_minor=round_minor(amount, terms.currency),
+        amount_minor=_rounded(amount, charge, terms),
         proration=charge.days if charge.days.partial else None,
+        tax_category=price.tax_category,
+        conversions=charge.conversions,
+    )
+
+
+def _seat_line(line_id: str, charge: Charge, price: Seat, used: Usage, terms: Terms) -> Line:
+    assert used.seats is not None, "what seats come to is known before there is a line"
+    assert charge.days is not None, "seats are charged for days"
+    rated = rate_seats(price, used.seats)
+    days = f", {charge.days.days} of {charge.days.of} days" if charge.days.partial else ""
+    return Line(
+        id=line_id,
+        kind=Kind.SEAT,
+        description=f"{price.key} (at most {rated.peak} at once{days})",
+        price=charge.reference,
+        period=charge.period,
+        quantity_pico=rated.quantity_pico,
+        free_pico=rated.free_pico,
+        adjustment=rated.adjustment,
+        amount_minor=_rounded(rated.amount, charge, terms),
+        proration=charge.days if charge.days.partial else None,
+        tax_category=price.tax_category,
+        seats=rated,
+        conversions=charge.conversions,
     )

@@ -5,21 +5,27 @@ A subscription can change inside a period. Its parts are stretches; a price that
 stretch to the next unchanged is one charge, and one that changes is split there (K20): each part is
 rated on its own, with tiers that start again.
 
-A flat fee is charged for days (K4): the day something begins is in, the day it ends is out, so that
-of two plans on one day the later one has it. Days of a pause are free. A stretch of charged time
-that begins and ends on one day is charged for that day, unless the day is charged already.
+A fee, flat or for seats, is charged for days (K4): the day something begins is in, the day it ends
+is out, so that of two plans on one day the later one has it. Days of a pause are free. A stretch of
+charged time that begins and ends on one day is charged for that day, unless the day is charged
+already.
+
+A price by hours of the day is a charge for each of its windows, and one for all other hours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 
 import msgspec
 from msgspec.structs import replace
 
-from taximeter.catalog.prices import Flat, Price
+from taximeter.catalog.prices import Flat, Price, Seat, UsagePrice
+from taximeter.catalog.rates import Conversion
 from taximeter.periods import Period, local_day
-from taximeter.rating import Proration
+from taximeter.rating import Proration, Steps
+from taximeter.rating.daytime import hours_of
 
 
 class Priced(msgspec.Struct, frozen=True):
@@ -32,6 +38,8 @@ class Priced(msgspec.Struct, frozen=True):
         metering: The catalogue version whose meters count.
         counters: Price -> key of the counter that counts for it; prices that are flat are absent.
         quantity: How many of an add-on; its flat fees are charged so often.
+        seats: Price of seats -> how many the contract grants.
+        conversions: Price -> how its amounts become those of the invoice; absent where they are.
     """
 
     name: str
@@ -40,6 +48,8 @@ class Priced(msgspec.Struct, frozen=True):
     prices: Mapping[str, Price]
     counters: Mapping[str, str] = {}
     quantity: int = 1
+    seats: Mapping[str, int] = {}
+    conversions: Mapping[str, tuple[Conversion, ...]] = {}
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -56,8 +66,12 @@ class Charge(msgspec.Struct, frozen=True):
 
     Attributes:
         reference: "PLAN/PRICE@VERSION", what its lines cite.
-        days: What a flat fee is charged for; None for a usage price.
+        days: What a fee is charged for; None for a usage price.
         idle: All of it was paused: it gives a line only if there was usage nevertheless.
+        hours: The hours of the day it is of, as a line names them; "" for all of them. `parts` are
+            those of the period then, ascending, and `factor` is what the usage in them costs.
+        whole: The calendar period it is in, for seats, and `contracted` how many of them the
+            contract grants; `continues` if seats were charged up to the start.
     """
 
     reference: str
@@ -69,6 +83,13 @@ class Charge(msgspec.Struct, frozen=True):
     quantity: int = 1
     days: Proration | None = None
     idle: bool = False
+    conversions: tuple[Conversion, ...] = ()
+    hours: str = ""
+    parts: tuple[Period, ...] = ()
+    factor: Fraction = Fraction(1)
+    whole: Period | None = None
+    contracted: Steps = ()
+    continues: bool = False
 
 
 def charges_of(
@@ -93,21 +114,26 @@ def charges_of(
     found: list[Charge] = []
     latest: dict[tuple[str, str], int] = {}
     ranks: dict[tuple[str, str], int] = {}
+    continues = began_before
     for stretch, charged in zip(stretches, days, strict=True):
         for priced in stretch.priced:
             for price in priced.prices.values():
                 ranks.setdefault((priced.name, price.key), len(ranks))
-                if stretch.paused and isinstance(price, Flat):
+                if stretch.paused and not isinstance(price, UsagePrice):
                     continue
                 charge = _charge(stretch, priced, price, Proration(charged, of))
+                if isinstance(price, Seat):
+                    charge = _for_seats(charge, priced, whole, continues)
                 place = latest.get((priced.name, price.key))
                 if place is not None and _is_continued(found[place], charge):
                     found[place] = _joined(found[place], charge)
                 else:
                     latest[priced.name, price.key] = len(found)
                     found.append(charge)
+        continues = not stretch.paused
     found.sort(key=lambda charge: (ranks[charge.name, charge.price.key], charge.period.start))
-    return tuple(charge for charge in found if charge.days is None or charge.days.days)
+    charged_for = [charge for charge in found if charge.days is None or charge.days.days]
+    return tuple(part for charge in charged_for for part in _by_hours(charge, timezone))
 
 
 def charged_days(
@@ -156,7 +182,6 @@ def _runs(stretches: Sequence[Stretch]) -> list[list[int]]:
 
 
 def _charge(stretch: Stretch, priced: Priced, price: Price, days: Proration) -> Charge:
-    is_flat = isinstance(price, Flat)
     return Charge(
         reference=f"{priced.name}/{price.key}@{priced.version}",
         name=priced.name,
@@ -164,16 +189,33 @@ def _charge(stretch: Stretch, priced: Priced, price: Price, days: Proration) -> 
         period=stretch.period,
         metering=priced.metering,
         counter=priced.counters.get(price.key, ""),
-        quantity=priced.quantity if is_flat else 1,
-        days=days if is_flat else None,
+        quantity=priced.quantity if isinstance(price, Flat) else 1,
+        days=None if isinstance(price, UsagePrice) else days,
         idle=stretch.paused,
+        conversions=priced.conversions.get(price.key, ()),
     )
+
+
+def _for_seats(charge: Charge, priced: Priced, whole: Period, continues: bool) -> Charge:
+    contracted = ((charge.period.start, priced.seats[charge.price.key]),)
+    return replace(charge, whole=whole, contracted=contracted, continues=continues)
+
+
+def _by_hours(charge: Charge, timezone: str) -> Iterator[Charge]:
+    """The charge itself, or one for each of its price's hours that the period has."""
+    windows = charge.price.time_of_day if isinstance(charge.price, UsagePrice) else ()
+    if not windows:
+        yield charge
+        return
+    for hours in hours_of(windows, charge.period, timezone):
+        if hours.parts:
+            yield replace(charge, hours=hours.name, parts=hours.parts, factor=hours.factor)
 
 
 def _is_continued(before: Charge, after: Charge) -> bool:
     return before.period.end == after.period.start and (
-        (before.price, before.counter, before.quantity)
-        == (after.price, after.counter, after.quantity)
+        (before.price, before.counter, before.quantity, before.conversions)
+        == (after.price, after.counter, after.quantity, after.conversions)
     )
 
 
@@ -186,4 +228,5 @@ def _joined(before: Charge, after: Charge) -> Charge:
         period=Period(before.period.start, after.period.end),
         days=days,
         idle=before.idle and after.idle,
+        contracted=(*before.contracted, *after.contracted),
     )

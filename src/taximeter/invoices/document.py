@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,9 +25,14 @@ from taximeter.invoices.document_parts import (
     parse_period,
 )
 from taximeter.invoices.invoice import Invoice, Kind, Line, Lineage, Status
+from taximeter.invoices.priced_parts import dump_priced, parse_priced
 from taximeter.money import exponent, format_exact, format_minor
 from taximeter.quantities import E12, format_quantity
 from taximeter.rating import Proration, RatedTier
+
+BESIDE: Final = ("digest", "status", "amount_paid", "amount_remaining", "credited", "review")
+"""Members that no digest covers: an issued invoice is paid, credited or voided later without
+becoming another invoice."""
 
 
 def dump_invoice(invoice: Invoice) -> dict[str, Any]:
@@ -49,13 +54,9 @@ def digest(invoice: Invoice) -> str:
 
 def digest_of(document: dict[str, Any]) -> str:
     """
-    The digest a decoded document should carry.
-
-    `digest` itself is left out, and `status`: an issued invoice is paid or voided later without
-    becoming another invoice.
+    The digest a decoded document should carry; see `BESIDE` for what it leaves out.
     """
-    left_out = ("digest", "status")
-    content = {name: value for name, value in document.items() if name not in left_out}
+    content = {name: value for name, value in document.items() if name not in BESIDE}
     return f"sha256:{sha256(_canonical(content)).hexdigest()}"
 
 
@@ -141,7 +142,7 @@ def _dump_line(line: Line, currency: str) -> dict[str, Any]:
         document["proration"] = msgspec.to_builtins(line.proration)
     if line.metering_version is not None:
         document["metering_version"] = line.metering_version
-    return document | _dump_beside(line, currency)
+    return document | dump_priced(line, digits) | _dump_beside(line, currency)
 
 
 def _dump_beside(line: Line, currency: str) -> dict[str, Any]:
@@ -203,6 +204,7 @@ def _parse_line(content: dict[str, Any], currency: str) -> Line:
         adjusts=None
         if content.get("adjusts") is None
         else parse_adjusts(content["adjusts"], currency),
+        **parse_priced(content),
     )
 
 

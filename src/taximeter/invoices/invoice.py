@@ -12,10 +12,11 @@ from fractions import Fraction
 
 import msgspec
 
+from taximeter.catalog.rates import Conversion
 from taximeter.invoices.applied import AppliedCredit, AppliedDiscount, AppliedTax, LineDiscount
 from taximeter.parties import Party
 from taximeter.periods import Period
-from taximeter.rating import Proration, RatedTier
+from taximeter.rating import Proration, RatedSeats, RatedTier
 
 
 class Status(StrEnum):
@@ -101,6 +102,11 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         tax_category: As its price says; "" for the standard one.
         discounts: What each discount takes off this line.
         adjusts: Of an adjustment only.
+        hours: The hours of the day it is of, where its price has such; else "".
+        seats: What the seats came to, of a line for seats; it then explains the amount instead of
+            tiers.
+        conversions: In which the amount before rounding was converted, in their order; () where
+            the price is in the invoice's currency.
     """
 
     id: str
@@ -125,6 +131,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     tax_category: str = ""
     discounts: tuple[LineDiscount, ...] = ()
     adjusts: Adjusts | None = None
+    hours: str = ""
+    seats: RatedSeats | None = None
+    conversions: tuple[Conversion, ...] = ()
 
     @property
     def net_minor(self) -> int:

@@ -65,7 +65,15 @@ class UsageRow(msgspec.Struct, frozen=True):
 
 
 class LineScope(msgspec.Struct, frozen=True):
-    """The exact events behind one invoice line. `group` fixes a value for each of `group_by`."""
+    """
+    The exact events behind one invoice line. `group` fixes a value for each of `group_by`.
+
+    Attributes:
+        parts: Only these of the period: ascending, apart, at least one; () for all of it. Not of a
+            meter that weighs time.
+        within: Only events of an amount in [first, second), in pico; None for no bound. Of a meter
+            that sums amounts, and not of `line_events`.
+    """
 
     namespace: str
     meter: Meter
@@ -74,6 +82,8 @@ class LineScope(msgspec.Struct, frozen=True):
     upto: int
     filter: str | None = None
     group_by: tuple[str, ...] = ()
+    parts: tuple[Period, ...] = ()
+    within: tuple[int | None, int | None] = (None, None)
 
 
 class Recount(msgspec.Struct, frozen=True):

@@ -2,17 +2,19 @@
 From a meter's aggregate to a rated line: what all usage prices have in common.
 
     aggregate -> billable quantity (K12) -> transform -> free units -> model -> multipliers
-              -> minimum or maximum (K10)
+              -> minimum or maximum
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import msgspec
 
 from taximeter.catalog.prices import (
+    CostPlus,
+    Dynamic,
     Graduated,
     Matrix,
     Package,
@@ -22,7 +24,19 @@ from taximeter.catalog.prices import (
     UsagePrice,
     Volume,
 )
-from taximeter.rating import graduated, matrix, package, per_unit, percentage, stairstep, volume
+from taximeter.rating import (
+    cost_plus,
+    dynamic,
+    graduated,
+    matrix,
+    package,
+    per_unit,
+    percentage,
+    stairstep,
+    volume,
+)
+from taximeter.rating.bounds import bounded
+from taximeter.rating.percentage import Band
 from taximeter.rating.steps import RatedTier
 from taximeter.rating.transform import transformed
 
@@ -37,8 +51,9 @@ class RatedLine(msgspec.Struct, frozen=True):
         quantity_pico: The same in the unit that is priced.
         free_pico: How much of that was free; the tiers hold the rest.
         tiers: Exact steps, in the order of the price's tiers; none for nothing to pay.
-        multiplier: Product of the factors that apply; 1 without.
-        adjustment: What a minimum adds (positive) or a maximum takes off (negative).
+        multiplier: Product of the factors that apply, of dimensions and hours; 1 without.
+        adjustment: What a minimum adds (positive) or a maximum takes off (negative). Nobody is
+            paid for events of negative amounts: it also adds what such events are above the others.
         amount: Exact, in units of the currency; never negative.
     """
 
@@ -52,7 +67,13 @@ class RatedLine(msgspec.Struct, frozen=True):
 
 
 def rate_line(
-    price: UsagePrice, quantity_pico: int, events: int = 0, group: tuple[str | None, ...] = ()
+    price: UsagePrice,
+    quantity_pico: int,
+    events: int = 0,
+    group: tuple[str | None, ...] = (),
+    *,
+    bands: Sequence[Band] = (),
+    factor: Fraction = Fraction(1),
 ) -> RatedLine:
     """
     Rate one line.
@@ -61,15 +82,17 @@ def rate_line(
         quantity_pico: The meter's aggregate over the period and group; may be negative.
         events: How many were counted; for fees of each event.
         group: Values of the price's `group_by`, in its order.
+        bands: Of a percentage with bounds for each event, see `percentage.limits`.
+        factor: Of the hours of the day the quantity is of.
     """
     values = dict(zip(price.group_by, group, strict=True))
     metered = max(0, quantity_pico)
     billable = metered if price.transform is None else transformed(price.transform, metered)
     free = min(price.free_pico, billable)
-    tiers = _rate_model(price, billable - free, events, values)
-    multiplier = _multiplier(price, values)
+    tiers = _rate_model(price, billable - free, events, values, bands)
+    multiplier = _multiplier(price, values) * factor
     unbounded = sum((tier.amount for tier in tiers), Fraction(0)) * multiplier
-    amount = _bounded(unbounded, price.minimum, price.maximum)
+    amount = bounded(max(Fraction(0), unbounded), price.minimum, price.maximum)
     return RatedLine(metered, billable, free, tiers, multiplier, amount - unbounded, amount)
 
 
@@ -81,7 +104,11 @@ def _multiplier(price: UsagePrice, group: Mapping[str, str | None]) -> Fraction:
 
 
 def _rate_model(
-    price: UsagePrice, quantity_pico: int, events: int, group: Mapping[str, str | None]
+    price: UsagePrice,
+    quantity_pico: int,
+    events: int,
+    group: Mapping[str, str | None],
+    bands: Sequence[Band],
 ) -> tuple[RatedTier, ...]:
     match price:
         case PerUnit():
@@ -95,16 +122,12 @@ def _rate_model(
         case Package():
             return package.rate(price, quantity_pico)
         case Percentage():
-            return percentage.rate(price, quantity_pico, events)
+            return percentage.rate(price, quantity_pico, events, bands)
         case Matrix():
             return matrix.rate(price, quantity_pico, group)
+        case Dynamic():
+            return dynamic.rate(quantity_pico)
+        case CostPlus():
+            return cost_plus.rate(price, quantity_pico, group)
         case _:
             raise TypeError(f"no model rates a {type(price).__name__}")
-
-
-def _bounded(amount: Fraction, minimum: Fraction | None, maximum: Fraction | None) -> Fraction:
-    if minimum is not None and amount < minimum:
-        return minimum
-    if maximum is not None and amount > maximum:
-        return maximum
-    return amount

@@ -14,7 +14,7 @@ class RatedTier(msgspec.Struct, frozen=True):
     A part of the quantity that one price applies to.
 
     Attributes:
-        quantity_pico: Units of the part; not negative.
+        quantity_pico: Units of the part; negative only for amounts of events that are.
         unit: Price of each; of each package where there are packages.
         flat: Fee charged for the part.
         packages: How many were begun; None where units are not sold in packages.

@@ -5,7 +5,7 @@ What every use case is given: the tenants in memory and the ports behind them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -89,6 +89,13 @@ class Store(Protocol):
     async def count_by_subject(
         self, namespace: str, upto: int, subjects: Sequence[str]
     ) -> dict[str, int]: ...
+    def scan(
+        self,
+        namespace: str,
+        upto: int,
+        types: Iterable[str],
+        subjects: Iterable[str] | None = None,
+    ) -> AsyncIterator[StoredEvent]: ...
     async def fold(self, spec: FoldSpec) -> Folded: ...
     async def trial(self, spec: TrialSpec) -> Trial: ...
 

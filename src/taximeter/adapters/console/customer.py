@@ -13,7 +13,7 @@ import msgspec
 from taximeter.adapters.console.happenings import MAX_SHOWN, Happening, stored_happening
 from taximeter.adapters.console.rows import customer_row
 from taximeter.catalog.features import BooleanEntitlement, MeteredEntitlement
-from taximeter.catalog.prices import Flat
+from taximeter.catalog.prices import UsagePrice
 from taximeter.customers import Subscription
 from taximeter.errors import NotFound
 from taximeter.instants import format_instant
@@ -161,7 +161,7 @@ def _meters_of(tenant: Tenant, subscription: Subscription | None, now: int) -> l
         return sorted(tenant.catalog.meters)
     terms = tenant.plans.current(subscription.segment_at(now))
     prices = [price for part in terms.parts for price in part.prices.values()]
-    priced = [price.meter for price in prices if not isinstance(price, Flat)]
+    priced = [price.meter for price in prices if isinstance(price, UsagePrice)]
     features = [tenant.catalog.features[name].meter for name in terms.entitlements]
     wanted = {meter for meter in (*priced, *features) if meter in tenant.catalog.meters}
     return sorted(meter for meter in wanted if meter is not None)

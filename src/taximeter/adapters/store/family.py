@@ -19,6 +19,7 @@ from taximeter.adapters.store.sql import (
     dimension_columns,
     meter_conditions,
     needs_histogram,
+    quantity_bound,
     value_column,
 )
 from taximeter.adapters.store.standing import seen
@@ -34,8 +35,8 @@ _COUNTING: Final = tuple(
 
 _EVENT: Final = 'seq, id, source, "type", subject, "time", data'
 
-Spot: TypeAlias = tuple[tuple[str, ...], Period, int]
-"""Whose events, of when, up to which position."""
+Spot: TypeAlias = tuple[tuple[str, ...], Period, int, tuple[Period, ...]]
+"""Whose events, of when, up to which position; and of which parts of that, if not of all of it."""
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -87,7 +88,8 @@ def families_of(scopes: Sequence[LineScope]) -> list[Family]:
         places: dict[Spot, list[int]] = {}
         for index in alike:
             scope = scopes[index]
-            places.setdefault((scope.subjects, scope.period, scope.upto), []).append(index)
+            spot = (scope.subjects, scope.period, scope.upto, scope.parts)
+            places.setdefault(spot, []).append(index)
         measure = Measure(scopes[alike[0]], list(places.values()))
         family = Family(tuple(places), (measure,))
         key = alike[0] if _is_alone(measure.meter) else _pass_of(family)
@@ -111,7 +113,7 @@ def _alike(scopes: Sequence[LineScope]) -> list[list[int]]:
                 counting,
                 tuple(sorted(scope.meter.dimensions.items())),
             )
-        key = (scope.namespace, meter, scope.filter, scope.group_by)
+        key = (scope.namespace, meter, scope.filter, scope.group_by, scope.within)
         runs.setdefault(key, []).append(index)
     return list(runs.values())
 
@@ -136,12 +138,16 @@ def _group_paths(scope: LineScope) -> tuple[str, ...]:
 
 
 def place_table(family: Family, places: Sequence[int]) -> dict[str, Any]:
-    """One row for each place and subject: what statements join events with, as `places`."""
+    """
+    One row for each place, subject and part of its period: what statements join events with, as
+    `places`.
+    """
     rows = [
-        (place, subject, period.start, period.end, upto)
+        (place, subject, part.start, part.end, upto)
         for place in places
-        for subjects, period, upto in (family.spots[place],)
+        for subjects, period, upto, parts in (family.spots[place],)
         for subject in dict.fromkeys(subjects)
+        for part in parts or (period,)
     ]
     names = np.empty(len(rows), dtype=object)
     names[:] = [row[1] for row in rows]
@@ -168,7 +174,7 @@ def counted_events(
     first = min(family.spots[place][1].start for place in places)
     conditions = [f'"time" >= {statement.bind(first)}', *_within(statement, family, places)]
     selections = _selections(statement, family)
-    values = [value_column(statement, measure.meter) for measure in family.measures]
+    values = [_value(statement, measure) for measure in family.measures]
     distinct = list(dict.fromkeys(selections))
     if len(distinct) > 1:
         values = [
@@ -211,12 +217,24 @@ def points(relation: Relation, family: Family, places: Sequence[int]) -> tuple[s
 def _within(statement: Statement, family: Family, places: Sequence[int]) -> list[str]:
     """Bounds that let files, and parts of them, be skipped."""
     spots = [family.spots[place] for place in places]
-    subjects = [subject for names, _, _ in spots for subject in names]
+    subjects = [subject for names, *_ in spots for subject in names]
     return [
         f"namespace = {statement.bind(family.measures[0].example.namespace)}",
-        f'"time" < {statement.bind(max(period.end for _, period, _ in spots))}',
+        f'"time" < {statement.bind(max(period.end for _, period, *_ in spots))}',
         f"subject BETWEEN {statement.bind(min(subjects))} AND {statement.bind(max(subjects))}",
     ]
+
+
+def _value(statement: Statement, measure: Measure) -> str:
+    """The column a measure counts; NULL where it does not count an event."""
+    value = value_column(statement, measure.meter)
+    bounds = zip((">=", "<"), measure.example.within, strict=True)
+    conditions = [
+        f"{value} {sign} {quantity_bound(statement, bound)}"
+        for sign, bound in bounds
+        if bound is not None
+    ]
+    return f"CASE WHEN {' AND '.join(conditions)} THEN {value} END" if conditions else value
 
 
 def _selections(statement: Statement, family: Family) -> list[str]:

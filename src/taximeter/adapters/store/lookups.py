@@ -133,6 +133,7 @@ def line_events(
         seen(statement.bind(scope.upto)),
         f'"time" >= {statement.bind(scope.period.start)}',
         f'"time" < {statement.bind(scope.period.end)}',
+        *_in_parts(statement, scope),
         one_of(statement, "subject", scope.subjects),
         *meter_conditions(statement, scope.meter, scope.filter),
         f"({value_column(statement, scope.meter)}) IS NOT NULL",
@@ -147,6 +148,15 @@ def line_events(
         statement.parameters,
     ).fetchall()
     return list(map(stored_event, rows))
+
+
+def _in_parts(statement: Statement, scope: LineScope) -> list[str]:
+    """That an event lies in one of the parts of its period, if not all of it counts."""
+    parts = [
+        f'("time" >= {statement.bind(part.start)} AND "time" < {statement.bind(part.end)})'
+        for part in scope.parts
+    ]
+    return [f"({' OR '.join(parts)})"] if parts else []
 
 
 def count_by_subject(

@@ -71,7 +71,7 @@ def _counted(
     db: duckdb.DuckDBPyConnection, relation: Relation, family: Family, proofs: bool
 ) -> Iterator[tuple[Measure, Place, tuple[int, int, str | None]]]:
     """Value in pico, events and digest of each measure wherever it has any."""
-    if not any(subjects for subjects, _, _ in family.spots):
+    if not any(subjects for subjects, *_ in family.spots):
         return
     totals = _totals(db, relation, family)
     digest_of = _digest_of(db, relation, family, totals) if proofs else {}

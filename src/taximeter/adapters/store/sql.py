@@ -38,7 +38,7 @@ from taximeter.meters.paths import ATTRIBUTES, path_problem, segments
 from taximeter.meters.rounding import half_up
 from taximeter.meters.sketch import new_sketch, see
 from taximeter.meters.values import canonical_text
-from taximeter.quantities import E12, FRACTION_DIGITS, exact_pico, format_quantity
+from taximeter.quantities import E12, FRACTION_DIGITS, MAX_PICO, exact_pico, format_quantity
 
 _WIDE: Final = Context(prec=60, traps=[Inexact])
 
@@ -215,6 +215,12 @@ def value_column(statement: Statement, meter: Meter) -> str:
     if path_problem(meter.value) is not None:
         return f"expression_at(data, {statement.bind(meter.value)})::{_QUANTITY}"
     return statement.quantity(meter.value)
+
+
+def quantity_bound(statement: Statement, pico: int) -> str:
+    """What a quantity can be compared with; no quantity lies beyond the largest there is."""
+    bound = max(-MAX_PICO, min(MAX_PICO, pico))
+    return f"{statement.bind(format_quantity(bound))}::{_QUANTITY}"
 
 
 class Total(NamedTuple):

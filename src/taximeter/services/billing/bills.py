@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from taximeter.invoices.build import Terms, Usage, build_invoice
-from taximeter.invoices.invoice import Invoice
+from taximeter.invoices.invoice import Invoice, Line
+from taximeter.invoices.plan_lines import plan_lines
 from taximeter.invoices.settings import Consolidate
 from taximeter.services.billing.ahead import ADVANCE
 from taximeter.services.billing.dues import Due
@@ -65,15 +67,27 @@ def payer_of(tenant: Tenant, due: Due) -> str:
 
 def statement(due: Due, invoice_id: str, usage: Iterable[Usage], position: int) -> Invoice:
     """The lines of one due period, as if it had an invoice of its own."""
-    terms = Terms(
+    found = build_invoice(
+        invoice_id, _terms(due), due.charges, usage, period=due.period, position=position
+    )
+    if due.part != "period":
+        return found
+    return replace(found, lines=plan_lines(due.terms, found.lines, due.currency))
+
+
+def priced_lines(due: Due, usage: Iterable[Usage]) -> tuple[Line, ...]:
+    """The lines of its charges alone."""
+    found = build_invoice("", _terms(due), due.charges, usage, period=due.period, position=0)
+    return found.lines
+
+
+def _terms(due: Due) -> Terms:
+    return Terms(
         customer=due.customer.key,
         subscription=due.subscription.id,
         currency=due.currency,
         subjects=due.customer.all_subjects,
         metering_version=due.metering,
-    )
-    return build_invoice(
-        invoice_id, terms, due.charges, usage, period=due.period, position=position
     )
 
 

@@ -7,10 +7,14 @@ and counted again for ever.
 
 from __future__ import annotations
 
-from taximeter.catalog.prices import Flat, Price, UsagePrice
+from taximeter.catalog.prices import Price, UsagePrice
 from taximeter.errors import NotFound
 from taximeter.invoices.invoice import Cover, Invoice, Line
 from taximeter.ports import LineScope
+from taximeter.rating.daytime import Hours, named_hours
+from taximeter.rating.ramp import price_at
+from taximeter.rating.tariff import own_price
+from taximeter.services.billing.dues import charged_number
 from taximeter.services.tenant import Tenant
 
 Group = tuple[str | None, ...]
@@ -42,19 +46,30 @@ def cited_price(tenant: Tenant, invoice: Invoice, line: Line) -> tuple[int, Pric
     version it is of. It follows from the subscription: what has been of that never changes.
     """
     reference, _, version = line.price.rpartition("@")
-    name, _, price = reference.partition("/")
+    name, _, key = reference.partition("/")
     cover = cover_of(invoice, line)
     subscription = tenant.subscriptions[cover.subscription]
     terms = tenant.plans.billed(subscription, line.period.start, cover.period.start)
     (part,) = (part for part in terms.parts if part.name == name)
-    return int(version), part.prices[price]
+    timeline = tenant.timeline(subscription)
+    number = charged_number(timeline, timeline.index(cover.period.start))
+    price = own_price(part.plan, key, invoice.currency)
+    return int(version), price_at(price, number, line.period.start)
 
 
 def usage_price(tenant: Tenant, invoice: Invoice, line: Line) -> tuple[int, UsagePrice]:
     """The same of a line with events."""
     version, price = cited_price(tenant, invoice, line)
-    assert not isinstance(price, Flat), "a line with events has a usage price"
+    assert isinstance(price, UsagePrice), "a line with events has a usage price"
     return version, price
+
+
+def hours_of_line(tenant: Tenant, invoice: Invoice, line: Line, price: UsagePrice) -> Hours | None:
+    """The hours of the day a line is of; None for all of them."""
+    if not line.hours:
+        return None
+    subscription = tenant.subscriptions[cover_of(invoice, line).subscription]
+    return named_hours(price.time_of_day, line.hours, line.period, subscription.timezone)
 
 
 def line_scope(tenant: Tenant, invoice: Invoice, line: Line) -> tuple[LineScope, Group]:
@@ -63,6 +78,7 @@ def line_scope(tenant: Tenant, invoice: Invoice, line: Line) -> tuple[LineScope,
     version, price = usage_price(tenant, invoice, line)
     cover = cover_of(invoice, line)
     metering = line.metering_version or cover.metering_version
+    hours = hours_of_line(tenant, invoice, line, price)
     scope = LineScope(
         namespace=tenant.name,
         meter=tenant.billed_counter(version, price, metering).meter,
@@ -71,5 +87,6 @@ def line_scope(tenant: Tenant, invoice: Invoice, line: Line) -> tuple[LineScope,
         upto=int(line.lineage.position.partition(":")[2]),
         filter=price.filter,
         group_by=price.group_by,
+        parts=() if hours is None else hours.parts,
     )
     return scope, tuple(line.group[name] for name in price.group_by)

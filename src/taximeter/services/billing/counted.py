@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from taximeter.catalog.prices import UsagePrice
 from taximeter.invoices.build import Usage
 from taximeter.invoices.charges import Charge
@@ -13,7 +15,9 @@ from taximeter.live.account import Account
 from taximeter.meters.definition import weighs_time
 from taximeter.periods import Period
 from taximeter.ports import LineScope
+from taximeter.services.billing.bands import BandedScope, recount
 from taximeter.services.billing.dues import Due, counter_of
+from taximeter.services.billing.seats import seat_times
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 
@@ -37,29 +41,36 @@ async def recounted(
     dues: Sequence[Due],
     upto: int,
     cut: Period | None = None,
+    *,
+    proofs: bool = True,
 ) -> list[list[Usage]]:
     """
     What each charge of each due period counted, from the events up to a position.
 
     Args:
         cut: Only what lies in it.
+        proofs: Whether with digests, which take several times as long.
     """
     now = core.clock.now()
-    scopes: list[LineScope] = []
+    scopes: list[BandedScope] = []
     owners: list[tuple[int, int]] = []
     for due_place, due in enumerate(dues):
         for place, charge, price in due.usage_charges():
-            part = charge.period if cut is None else charge.period.overlap(cut)
-            if part is not None:
+            period = charge.period if cut is None else charge.period.overlap(cut)
+            parts = [shared for one in charge.parts if period and (shared := one.overlap(period))]
+            if period is not None and bool(parts) == bool(charge.parts):
                 owners.append((due_place, place))
-                scopes.append(_scope(tenant, due, charge, price, part, upto, now))
+                scope = _scope(tenant, due, charge, price, period, upto, now)
+                scopes.append(BandedScope(replace(scope, parts=tuple(parts)), price))
     usages: list[list[Usage]] = [[] for _ in dues]
-    if scopes:
-        found = await core.store.recount(scopes)
-        for (due_place, place), groups in zip(owners, found, strict=True):
-            usages[due_place] += [
-                Usage(place, one.group, one.value_pico, one.events, one.digest) for one in groups
-            ]
+    found = await recount(core, scopes, proofs=proofs)
+    for (due_place, place), groups in zip(owners, found, strict=True):
+        usages[due_place] += [
+            Usage(place, one.group, one.value_pico, one.events, one.digest, bands)
+            for one, bands in groups
+        ]
+    for usage, seats in zip(usages, await seat_times(core, tenant, dues, upto, cut), strict=True):
+        usage += [Usage(place, (), 0, 0, None, seats=time) for place, time in seats.items()]
     return usages
 
 

@@ -11,6 +11,7 @@ from taximeter.errors import NotFound
 from taximeter.invoices.invoice import Invoice
 from taximeter.periods import Period
 from taximeter.services.billing.assembly import fare_of
+from taximeter.services.billing.commitments import with_drawn
 from taximeter.services.billing.counted import live_usage, recounted
 from taximeter.services.billing.dues import Due, due_of
 from taximeter.services.core import Core, require_customer
@@ -36,6 +37,7 @@ async def preview(
     instant = now if at is None else at
     subscription = _running(tenant, customer, subscription_id, instant)
     due = due_of(tenant, subscription, tenant.timeline(subscription).index(instant))
+    due = await with_drawn(core, tenant, due)
     account = tenant.live.accounts[customer]
     lane = next((one for one in account.lanes if one.subscription == subscription.id), None)
     if at is None and lane is not None and not (account.rebuilding or due.is_split):
@@ -52,6 +54,7 @@ async def preview(
 async def fares(core: Core, tenant: Tenant, dues: Sequence[Due]) -> list[Invoice]:
     """Periods that need not have ended, nor be of a subscription as it is, as of one position."""
     upto = await core.upto()
+    dues = [await with_drawn(core, tenant, due) for due in dues]
     usages = await recounted(core, tenant, dues, upto)
     return [
         fare_of(tenant, due, due.customer.key, usage, upto)

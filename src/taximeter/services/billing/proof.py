@@ -194,6 +194,8 @@ def _billed(tenant: Tenant, invoice: Invoice, line: Line, stored: StoredEvent) -
         return False
     if stored.event.subject not in scope.subjects:
         return False
+    if scope.parts and not any(part.contains(stored.time) for part in scope.parts):
+        return False
     counter = Counter(scope.meter, scope.filter, scope.group_by)
     values = compile_counters([(0, counter)]).measure_stored(stored.event)
     if values is None or values[0] is None:

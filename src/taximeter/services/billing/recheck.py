@@ -6,19 +6,26 @@ them once more.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import msgspec
 from msgspec.structs import replace
 
-from taximeter.catalog.prices import Flat, UsagePrice
+from taximeter.catalog.rates import converted
 from taximeter.invoices.document import canonical_bytes, parse_invoice
-from taximeter.invoices.invoice import Invoice, Kind, Line
+from taximeter.invoices.invoice import Invoice, Line
 from taximeter.money import round_minor
-from taximeter.ports import LineScope, Recount, StoredInvoice
-from taximeter.quantities import E12
-from taximeter.rating import rate_line
-from taximeter.services.billing.cited import Group, cover_of, has_events, line_scope, usage_price
-from taximeter.services.billing.dues import due_of
+from taximeter.ports import Recount, StoredInvoice
+from taximeter.rating import Band, rate_line
+from taximeter.services.billing.bands import Banded, BandedScope, recount
+from taximeter.services.billing.cited import (
+    Group,
+    has_events,
+    hours_of_line,
+    line_scope,
+    usage_price,
+)
+from taximeter.services.billing.fees import fees_again
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 
@@ -57,45 +64,74 @@ async def recheck(
         now_too: Also look for what came late, up to this position of the log.
     """
     invoice = parse_invoice(stored.document)
-    scoped = {one.id: line_scope(tenant, invoice, one) for one in invoice.lines if has_events(one)}
-    found = await _recount(core, [scope for scope, _ in scoped.values()])
+    scoped = {one.id: _events_of(tenant, invoice, one) for one in invoice.lines if has_events(one)}
+    found = await recount(core, [one.scope for one in scoped.values()])
     counted = {
-        line: _of_group(groups, group)
-        for (line, (_, group)), groups in zip(scoped.items(), found, strict=True)
+        line: _of_group(groups, one.group)
+        for (line, one), groups in zip(scoped.items(), found, strict=True)
     }
     late: dict[str, int] = {}
     if now_too is not None:
-        by_now = await _recount(core, [replace(s, upto=now_too) for s, _ in scoped.values()])
-        for (line, (_, group)), groups in zip(scoped.items(), by_now, strict=True):
-            late[line] = _of_group(groups, group).events - counted[line].events
-    lines = tuple(_again(tenant, invoice, line, counted.get(line.id)) for line in invoice.lines)
-    return Rechecked(stored, invoice, lines, late)
+        by_now = await recount(core, [one.up_to(now_too) for one in scoped.values()])
+        for (line, one), groups in zip(scoped.items(), by_now, strict=True):
+            again, _ = _of_group(groups, one.group)
+            late[line] = again.events - counted[line][0].events
+    lines = [
+        rated_again(line, scoped[line.id], *counted[line.id], invoice.currency)
+        if line.id in scoped
+        else line
+        for line in invoice.lines
+    ]
+    return Rechecked(stored, invoice, tuple(await fees_again(core, tenant, invoice, lines)), late)
 
 
-async def _recount(core: Core, scopes: Sequence[LineScope]) -> list[list[Recount]]:
-    return await core.store.recount(scopes) if scopes else []
+class LineEvents(msgspec.Struct, frozen=True):
+    """
+    What a line counts, and what is to be made of it.
+
+    Attributes:
+        factor: Of the hours of the day it is of.
+    """
+
+    scope: BandedScope
+    group: Group
+    factor: Fraction
+
+    def up_to(self, position: int) -> BandedScope:
+        return replace(self.scope, scope=replace(self.scope.scope, upto=position))
 
 
-def _of_group(groups: Sequence[Recount], group: Group) -> Recount:
+def _events_of(tenant: Tenant, invoice: Invoice, line: Line) -> LineEvents:
+    _, price = usage_price(tenant, invoice, line)
+    hours = hours_of_line(tenant, invoice, line, price)
+    scope, group = line_scope(tenant, invoice, line)
+    factor = Fraction(1) if hours is None else hours.factor
+    return LineEvents(BandedScope(scope, price), group, factor)
+
+
+def _of_group(groups: Sequence[Banded], group: Group) -> Banded:
     nothing = Recount(group, 0, 0, "")
-    return next((one for one in groups if one.group == group), nothing)
+    return next((found for found in groups if found[0].group == group), (nothing, ()))
 
 
-def _again(tenant: Tenant, invoice: Invoice, line: Line, counted: Recount | None) -> Line:
-    if counted is not None:
-        _, price = usage_price(tenant, invoice, line)
-        return rated_again(line, price, counted, invoice.currency)
-    return _fee_again(tenant, invoice, line) if line.kind is Kind.FLAT else line
-
-
-def rated_again(line: Line, price: UsagePrice, counted: Recount, currency: str) -> Line:
+def rated_again(
+    line: Line, events: LineEvents, counted: Recount, bands: Sequence[Band], currency: str
+) -> Line:
     """A line with what its price makes of other numbers."""
     assert line.lineage is not None, "only lines with events are counted"
-    rated = rate_line(price, counted.value_pico, counted.events, counted.group)
+    price = events.scope.price
+    rated = rate_line(
+        price,
+        counted.value_pico,
+        counted.events,
+        counted.group,
+        bands=bands,
+        factor=events.factor,
+    )
     return replace(
         line,
         quantity_pico=rated.quantity_pico,
-        amount_minor=round_minor(rated.amount, currency),
+        amount_minor=round_minor(converted(rated.amount, line.conversions), currency),
         metered_pico=None if price.transform is None else rated.metered_pico,
         free_pico=rated.free_pico,
         tiers=rated.tiers,
@@ -103,21 +139,3 @@ def rated_again(line: Line, price: UsagePrice, counted: Recount, currency: str) 
         adjustment=rated.adjustment,
         lineage=replace(line.lineage, events=counted.events, digest=counted.digest or None),
     )
-
-
-def _fee_again(tenant: Tenant, invoice: Invoice, line: Line) -> Line:
-    """The fee for the days that the subscription's course leaves for it; 0 if there is none."""
-    cover = cover_of(invoice, line)
-    subscription = tenant.subscriptions[cover.subscription]
-    index = tenant.timeline(subscription).index(cover.period.start)
-    for charge in due_of(tenant, subscription, index).charges:
-        if (charge.reference, charge.period) == (line.price, line.period) and charge.days:
-            assert isinstance(charge.price, Flat), "days are charged for by flat fees"
-            amount = charge.price.amount * charge.quantity * charge.days.share
-            return replace(
-                line,
-                quantity_pico=charge.quantity * E12,
-                amount_minor=round_minor(amount, invoice.currency),
-                proration=charge.days if charge.days.partial else None,
-            )
-    return replace(line, quantity_pico=0, amount_minor=0, proration=None)
