@@ -4,8 +4,6 @@ Drafts: invoices that are made and not final yet, and what a person decides abou
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from taximeter.errors import NotFound, Refused
@@ -171,15 +169,6 @@ async def find_invoice(core: Core, tenant: Tenant, invoice_id: str) -> StoredInv
 
 def review_of(stored: StoredInvoice) -> ReviewNote | None:
     return None if stored.review is None else _decoder.decode(stored.review)
-
-
-def invoice_json(stored: StoredInvoice) -> dict[str, Any]:
-    """The document as stored, with what came after it beside it: its status, its review."""
-    document: dict[str, Any] = msgspec.json.decode(stored.document)
-    document["status"] = stored.status
-    if stored.review is not None:
-        document["review"] = msgspec.json.decode(stored.review)
-    return document
 
 
 _decoder = msgspec.json.Decoder(ReviewNote)

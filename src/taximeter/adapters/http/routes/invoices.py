@@ -16,10 +16,12 @@ from taximeter.adapters.http.routing import Route
 from taximeter.errors import Rejected
 from taximeter.invoices.document import dump_invoice
 from taximeter.invoices.invoice import Status
+from taximeter.ports import StoredInvoice
 from taximeter.services.billing import drafts, life
 from taximeter.services.billing.close import close
 from taximeter.services.billing.fare import preview
 from taximeter.services.billing.redraft import refresh
+from taximeter.services.billing.shown import shown, shown_one
 from taximeter.services.core import require_customer
 
 
@@ -120,6 +122,9 @@ class InvoiceRoutes:
         )
         return json_response(msgspec.structs.asdict(closed))
 
+    async def _shown(self, request: Request, stored: StoredInvoice) -> Response:
+        return json_response(await shown_one(self._core, self._around.tenant(request), stored))
+
     async def list(self, request: Request) -> Response:
         query = request.query_as(shapes.InvoiceParameters)
         tenant = self._around.tenant(request)
@@ -138,14 +143,14 @@ class InvoiceRoutes:
             limit=limit,
         )
         following = found[-1].id if len(found) == limit else None
-        items = [drafts.invoice_json(stored) for stored in found]
+        items = await shown(self._core, tenant, found)
         return json_response({"items": items, "next": following})
 
     async def get(self, request: Request) -> Response:
         stored = await drafts.find_invoice(
             self._core, self._around.tenant(request), request.params["id"]
         )
-        return json_response(drafts.invoice_json(stored))
+        return await self._shown(request, stored)
 
     async def finalize(self, request: Request) -> Response:
         stored = await life.finalize(
@@ -154,7 +159,7 @@ class InvoiceRoutes:
             request.params["id"],
             self._around.actor(request),
         )
-        return json_response(drafts.invoice_json(stored))
+        return await self._shown(request, stored)
 
     async def void(self, request: Request) -> Response:
         body = request.json(shapes.VoidBody) if request.body else shapes.VoidBody()
@@ -165,7 +170,7 @@ class InvoiceRoutes:
             body.reason,
             self._around.actor(request),
         )
-        return json_response(drafts.invoice_json(stored))
+        return await self._shown(request, stored)
 
     async def refresh(self, request: Request) -> Response:
         stored = await refresh(
@@ -174,7 +179,7 @@ class InvoiceRoutes:
             request.params["id"],
             self._around.actor(request),
         )
-        return json_response(drafts.invoice_json(stored))
+        return await self._shown(request, stored)
 
     async def hold(self, request: Request) -> Response:
         body = request.json(shapes.HoldBody)
@@ -185,7 +190,7 @@ class InvoiceRoutes:
             body.reason,
             self._around.actor(request),
         )
-        return json_response(drafts.invoice_json(stored))
+        return await self._shown(request, stored)
 
     async def approve(self, request: Request) -> Response:
         body = request.json(shapes.ApproveBody) if request.body else shapes.ApproveBody()
@@ -196,4 +201,4 @@ class InvoiceRoutes:
             body.note,
             self._around.actor(request),
         )
-        return json_response(drafts.invoice_json(stored))
+        return await self._shown(request, stored)
