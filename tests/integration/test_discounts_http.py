@@ -353,3 +353,21 @@ def test_which_rates_a_customer_has_can_be_asked_before_there_is_an_invoice(scen
     assert rate("2026-12-31T23:59:59.999999Z") == "0.19"
     assert rate("2027-01-01T00:00:00Z") == "0.2"
     assert scene.raw("GET", "/v1/customers/nobody/taxes").status == 404
+
+
+def test_an_amount_is_taken_off_a_period_once_though_its_fee_is_billed_ahead(scene: Scene) -> None:
+    scene.ask("PUT", SETTINGS, {"advance_fees": "ahead"})
+    scene.set_clock("2026-08-01T12:00:00Z")
+    ahead = {"type": "flat", "amount": 49, "timing": "advance"}
+    plan = PLAN["plans"]["pro"] | {"prices": PLAN["plans"]["pro"]["prices"] | {"base": ahead}}
+    scene.publish(PLAN | {"plans": {"pro": plan}})
+    scene.customer()
+    scene.subscribe(start="2026-08-01T00:00:00Z", anchor="calendar")
+    five = {"amount": 5, "currency": "EUR", "duration": {"periods": 2}}
+    scene.ask("POST", "/v1/customers/acme/discounts", five, status=201)
+    (fee,) = scene.close()
+    assert amounts(fee) == ["49.00", "5.00", "0.00", "44.00"]
+    scene.send({"type": "llm.request", "subject": "acme", "id": "1", "data": {"tokens": 100}})
+    scene.set_clock("2026-09-01T12:00:00Z")
+    (both,) = scene.close()
+    assert amounts(both) == ["59.00", "5.00", "0.00", "54.00"], "of September's fee alone"

@@ -39,9 +39,14 @@ def tier(units: int, unit: str, flat: str = "0") -> RatedTier:
     return RatedTier(units * E12, Fraction(unit), Fraction(flat))
 
 
-def given(lines: list[Line], *discounts: Discount, currency: str = "EUR") -> list[list[int]]:
+def given(
+    lines: list[Line],
+    *discounts: Discount,
+    currency: str = "EUR",
+    before: dict[str, int] | None = None,
+) -> list[list[int]]:
     """What falls on each line, of each discount that does."""
-    after, applied = apply_discounts(lines, discounts, currency)
+    after, applied = apply_discounts(lines, discounts, currency, before)
     totals: dict[str, int] = {}
     for one in after:
         for part in one.discounts:
@@ -129,6 +134,16 @@ def test_free_units_neither_waive_a_minimum_nor_count_beyond_a_maximum() -> None
 def test_free_units_of_a_multiplied_price_are_worth_what_they_cost() -> None:
     doubled = line(2_000, tiers=(tier(10, "1"),), multiplier=Fraction(2))
     assert given([doubled], free(5)) == [[1_000]]
+
+
+def test_a_period_that_was_billed_in_part_has_each_discount_once() -> None:
+    """Usage of 100.00 was billed on account, with 10.00 off, or half, or 60 of 1,000 units free."""
+    tiers = (tier(1_500, "0.10"),)
+    rest = [line(15_000, tiers=tiers), line(-10_000, kind=Kind.ON_ACCOUNT)]
+    assert given(rest, TEN, before={"ten": 1_000}) == [[], []]
+    assert given(rest, TEN, before={"ten": 400}) == [[600], []]
+    assert given(rest, HALF, before={"half": 5_000}) == [[2_500], []]
+    assert given(rest, free(1_000), before={"free": 6_000}) == [[4_000], []]
 
 
 def test_what_one_discount_gave_on_several_parts_of_an_invoice_is_shown_once() -> None:

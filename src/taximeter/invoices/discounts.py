@@ -8,7 +8,7 @@ they never take more than there is. Every one falls on the lines it is for, by l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Final
 
@@ -55,7 +55,10 @@ class Discount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def apply_discounts(
-    lines: Sequence[Line], discounts: Iterable[Discount], currency: str
+    lines: Sequence[Line],
+    discounts: Iterable[Discount],
+    currency: str,
+    given: Mapping[str, int] | None = None,
 ) -> tuple[tuple[Line, ...], tuple[AppliedDiscount, ...]]:
     """
     Give discounts on lines, of one subscription or of several that share them.
@@ -63,6 +66,8 @@ def apply_discounts(
     Args:
         lines: With their minimum and maximum; discounts they carry already count as given.
         discounts: Those due in the period, in their order.
+        given: What each gave in this period on earlier invoices, minor units: an amount and free
+            units are given once, however often a period is billed.
 
     Returns:
         The lines with the part of each discount that falls on them, and what each came to; those
@@ -72,7 +77,8 @@ def apply_discounts(
     applied: list[AppliedDiscount] = []
     for discount in discounts:
         places = [place for place, line in enumerate(result) if discount.is_for(line)]
-        parts = _parts(discount, [result[place] for place in places], currency)
+        before = 0 if given is None else given.get(discount.id, 0)
+        parts = _parts(discount, [result[place] for place in places], currency, before)
         for place, part in zip(places, parts, strict=True):
             if part:
                 line = result[place]
@@ -83,29 +89,32 @@ def apply_discounts(
     return tuple(result), tuple(applied)
 
 
-def _parts(discount: Discount, lines: Sequence[Line], currency: str) -> list[int]:
+def _parts(discount: Discount, lines: Sequence[Line], currency: str, given_minor: int) -> list[int]:
     """What falls on each line, minor units; at most what is left of it."""
     left = [line.net_minor for line in lines]
     whole = sum(left)  # a cap is a negative line and takes part
     weights = [max(0, one) for one in left]
     if discount.free_pico is not None:
-        return _within(whole, _free_parts(discount.free_pico, lines, currency))
+        return _within(whole, given_minor, _free_parts(discount.free_pico, lines, currency))
     if whole <= 0:
         return [0] * len(lines)
     if discount.percent is not None:
         total = _rounded(discount.percent * whole, currency)
     else:
         assert discount.amount_minor is not None, discount
-        total = min(discount.amount_minor, whole) if discount.currency == currency else 0
+        is_ours = discount.currency == currency
+        total = min(max(0, discount.amount_minor - given_minor), whole) if is_ours else 0
     return allocate(total, weights)
 
 
-def _within(whole: int, parts: list[int]) -> list[int]:
-    """Parts cut down to what there is, the last first."""
+def _within(whole: int, given_minor: int, parts: list[int]) -> list[int]:
+    """Parts less what was given of them, the first first, and within what there is."""
     room = max(0, whole)
     cut: list[int] = []
     for part in parts:
-        cut.append(min(part, room))
+        known = min(part, given_minor)
+        given_minor -= known
+        cut.append(min(part - known, room))
         room -= cut[-1]
     return cut
 

@@ -8,6 +8,7 @@ Prepaid credits come at the end, when the draft is issued: until then they can s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -86,7 +87,7 @@ async def assembled(
         found = statement(due, invoice_id, usages[id(due)], upto)
         before = await _billed_before(core, tenant, due, billed, invoice_id)
         lines = less_billed(found.lines, before) if before else found.lines
-        parts.append(_discounted(tenant, due, replace(found, lines=lines)))
+        parts.append(_discounted(tenant, due, replace(found, lines=lines), before))
     invoice = _joined(tenant, bill, parts)
     taxes = await taxes_for(core, tenant, invoice)
     if isinstance(taxes, Unknown):
@@ -103,10 +104,13 @@ def fare_of(tenant: Tenant, due: Due, payer: str, usage: list[Usage], position: 
     return invoice if isinstance(taxes, Unknown) else replace(invoice, taxes=taxes)
 
 
-def _discounted(tenant: Tenant, due: Due, found: Invoice) -> _Part:
+def _discounted(tenant: Tenant, due: Due, found: Invoice, before: Sequence[Billed] = ()) -> _Part:
     index = tenant.timeline(due.subscription).index(due.period.start)
     discounts = discounts_for(tenant, due.subscription, index)
-    lines, applied = apply_discounts(found.lines, discounts, found.currency)
+    given = Counter[str]()
+    for part in (part for one in before for part in one.line.discounts):
+        given[part.id] += part.amount_minor
+    lines, applied = apply_discounts(found.lines, discounts, found.currency, given)
     return _Part(replace(found, lines=lines), applied)
 
 
@@ -151,7 +155,7 @@ def _lines_of(invoice: Invoice, due: Due) -> list[Line]:
         and (is_on_account(cover.part) or not is_on_account(due.part))
     ]
     return [
-        replace(line, subscription=None, customer=None, discounts=())
+        replace(line, subscription=None, customer=None)
         for line in invoice.lines
         if (line.subscription or invoice.subscription) == subscription
         and any(cover.period.contains(line.period.start) for cover in covers)
