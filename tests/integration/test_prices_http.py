@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -509,3 +510,29 @@ def test_a_contract_can_override_what_the_plan_says_of_an_invoice(
     scene.customer()
     scene.subscribe(start=START, overrides=overrides)
     assert scene.preview()["subtotal"] == "50.00"
+
+
+# --- explained event by event -----------------------------------------------------------------
+
+
+MORNING = {"from": "00:00", "to": "12:00", "factor": 3}
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        {"type": "percentage", "rate": "0.1", "min_per_event": 1, "max_per_event": 9},
+        {"type": "per_unit", "unit": 1, "time_of_day": [MORNING]},
+        {"type": "cost_plus", "markup": "0.5"},
+    ],
+)  # fmt: skip
+def test_the_shares_of_a_lines_events_are_its_amount(scene: Scene, price: dict[str, Any]) -> None:
+    lines = bill(scene, price, [used("1", 1), used("2", 40), used("3", 1000)])
+    line = next(one for one in lines if one["lineage"]["events"])
+    (invoice,) = scene.ask("GET", "/v1/invoices")["items"]
+    path = f"/v1/invoices/{invoice['id']}/lines/{line['id']}/rated"
+    first = scene.ask("GET", path, limit=2)
+    last = scene.ask("GET", path, limit=2, cursor=first["next"])
+    shares = [Decimal(one["amount"]) for one in (*first["items"], *last["items"])]
+    assert len(shares) == 3
+    assert sum(shares) == Decimal(line["amount"])

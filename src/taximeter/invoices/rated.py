@@ -15,14 +15,20 @@ from fractions import Fraction
 import msgspec
 
 from taximeter.catalog.prices import UsagePrice
-from taximeter.rating import RatedLine, RatedTier, rate_line
+from taximeter.rating import Band, RatedLine, RatedTier, rate_line
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """The aggregate of a line after some of its events, in pico, and how many those were."""
+    """
+    The aggregate of a line after some of its events, in pico, and how many those were.
+
+    Attributes:
+        bands: Of a percentage with bounds for each event, see `rating.percentage`.
+    """
 
     value_pico: int
     events: int
+    bands: tuple[Band, ...] = ()
 
 
 class StepShare(msgspec.Struct, frozen=True):
@@ -60,11 +66,19 @@ class Shares:
         group: Values of the price's `group_by`, in its order.
         before: What was counted before the next event; for a line from its beginning, what stood
             before any.
+        factor: Of the hours of the day the line is of.
     """
 
-    def __init__(self, price: UsagePrice, group: tuple[str | None, ...], before: Counted) -> None:
+    def __init__(
+        self,
+        price: UsagePrice,
+        group: tuple[str | None, ...],
+        before: Counted,
+        factor: Fraction = Fraction(1),
+    ) -> None:
         self._price = price
         self._group = group
+        self._factor = factor
         self._rated = self._rate(before)
 
     @property
@@ -85,7 +99,14 @@ class Shares:
         )
 
     def _rate(self, counted: Counted) -> RatedLine:
-        return rate_line(self._price, counted.value_pico, counted.events, self._group)
+        return rate_line(
+            self._price,
+            counted.value_pico,
+            counted.events,
+            self._group,
+            bands=counted.bands,
+            factor=self._factor,
+        )
 
 
 def _rise(old: tuple[RatedTier, ...], new: tuple[RatedTier, ...]) -> tuple[StepShare, ...]:

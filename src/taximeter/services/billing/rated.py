@@ -8,12 +8,14 @@ event, which costs its whole length a page.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Final
 
 import msgspec
 
+from taximeter.catalog.prices import Percentage, UsagePrice
 from taximeter.errors import Rejected
 from taximeter.invoices.rated import Counted, Share, Shares
 from taximeter.meters.cells import Layout
@@ -21,7 +23,9 @@ from taximeter.meters.counter import Counter
 from taximeter.meters.definition import Aggregation, weighs_time
 from taximeter.periods import Period
 from taximeter.ports import LineScope, StoredEvent
-from taximeter.services.billing.cited import usage_price
+from taximeter.rating import Band
+from taximeter.rating.percentage import limits
+from taximeter.services.billing.cited import hours_of_line, usage_price
 from taximeter.services.billing.proof import EVENTS_AT_ONCE, Events, every_event
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
@@ -64,11 +68,13 @@ async def rated_records(
         return RatedPage([], nothing, nothing, None)
     place = _Place() if cursor is None else _read(cursor)
     _, price = usage_price(tenant, events.invoice, events.line)
-    running = _Running(events.scope)
+    hours = hours_of_line(tenant, events.invoice, events.line, price)
+    factor = Fraction(1) if hours is None else hours.factor
+    running = _Running(events.scope, price)
     await running.open(core, events)
-    base = Shares(price, events.group, running.counted)
+    base = Shares(price, events.group, running.counted, factor)
     await running.skip(core, events, place)
-    shares = Shares(price, events.group, running.counted)
+    shares = Shares(price, events.group, running.counted, factor)
     records: list[RatedRecord] = []
     found = await core.store.line_events(events.scope, events.group, place.seq, limit)
     for stored, counted in running.run(found):
@@ -104,8 +110,10 @@ def _read(cursor: str) -> _Place:
 class _Running:
     """The aggregate of a line's events so far, by the code that counts them live."""
 
-    def __init__(self, scope: LineScope) -> None:
+    def __init__(self, scope: LineScope, price: UsagePrice) -> None:
         self._scope = scope
+        self._limits = limits(price) if isinstance(price, Percentage) and price.is_clamped else None
+        self._bands = [Band(0, 0)] * (0 if self._limits is None else len(self._limits) + 1)
         counter = Counter(scope.meter, scope.filter)  # its events are those of one group already
         self._layout = Layout([counter])
         self._program = self._layout.programs[scope.meter.event_type]
@@ -115,7 +123,7 @@ class _Running:
     @property
     def counted(self) -> Counted:
         events, value_pico = self._layout.cell_value(self._cells, 0, self._span)
-        return Counted(value_pico, events)
+        return Counted(value_pico, events, tuple(self._bands))
 
     async def open(self, core: Core, events: Events) -> None:
         """With what was there before the period, for what weighs time."""
@@ -130,7 +138,7 @@ class _Running:
 
     async def skip(self, core: Core, events: Events, place: _Place) -> None:
         """Count what stands before a place."""
-        if self._scope.meter.aggregation in _RUNNING:
+        if self._scope.meter.aggregation in _RUNNING and self._limits is None:
             self._cells[:] = [place.events, place.value_pico]
             return
         after = 0
@@ -151,4 +159,10 @@ class _Running:
     def _add(self, stored: StoredEvent) -> None:
         values: tuple[Any, ...] | None = self._program.measure_stored(stored.event)
         assert values is not None, "the store gives what counts"
+        before = self.counted.value_pico if self._limits is not None else 0
         self._program.add(self._cells, values, stored.time, stored.event.id)
+        if self._limits is not None:
+            amount_pico = self.counted.value_pico - before
+            place = bisect_right(self._limits, amount_pico)
+            events, value_pico = self._bands[place]
+            self._bands[place] = Band(events + 1, value_pico + amount_pico)
