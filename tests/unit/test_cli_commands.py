@@ -341,6 +341,19 @@ def test_explain_exits_1_when_the_recount_differs(stub: Stub, capsys: Capture):
     assert "Lines that differ: l1" in capsys.readouterr().out
 
 
+def test_a_person_decides_about_an_invoice_by_its_number(stub: Stub, capsys: Capture):
+    with_invoice(stub, ok=True)
+    held = INVOICE | {"status": "in_review", "review": {"reasons": ["twice the usual"]}}
+    stub.routes["POST", "/v1/invoices/inv_1/hold"] = Answer(body=held)
+    assert main(["invoices", "hold", "INV-000007", "--reason", "twice the usual"]) == 0
+    assert stub.asked[-1].json() == {"reason": "twice the usual"}
+    out = capsys.readouterr().out
+    assert "in_review" in out
+    assert "in review: twice the usual" in out
+    stub.routes["POST", "/v1/invoices/inv_1/finalize"] = problem(409, "invoice_in_review")
+    assert main(["invoices", "issue", "inv_1"]) == 1
+
+
 def test_close_lists_the_new_drafts(stub: Stub, capsys: Capture):
     body = {"as_of": "2026-11-01T00:00:00Z", "invoices": ["inv_1"]}
     stub.routes["POST", "/v1/close"] = Answer(body=body)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from taximeter.adapters.cli import decisions
 from taximeter.adapters.cli.common import FILE, Server, notice, print_json, segment
 from taximeter.adapters.cli.invoices import find_invoice, invoices
 from taximeter.errors import Rejected
@@ -21,6 +22,7 @@ Output = Annotated[Path | None, Parameter(name=("--output", "-o")), FILE]
 
 app = App(name="invoices", help="List invoices, show one, or save it as a file.")
 app.default(invoices)
+decisions.register(app)
 
 
 @app.command

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 HERE = Server()
 PAGE = 100
-_COLOURS = {"draft": "yellow", "issued": "cyan", "paid": "green", "void": "dim"}
+_COLOURS = {
+    "draft": "yellow", "in_review": "magenta", "issued": "cyan", "paid": "green",
+    "uncollectible": "red", "void": "dim",
+}  # fmt: skip
 
 
 def invoices(
@@ -35,7 +38,7 @@ def invoices(
     customer
         Only those of this customer.
     status
-        draft, issued, paid or void.
+        draft, in_review, issued, paid, uncollectible or void.
     limit
         At most so many.
     """
