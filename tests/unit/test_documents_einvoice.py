@@ -172,8 +172,24 @@ def test_what_the_standard_cannot_say_is_refused() -> None:
     sales = replace(tax(LINES), name="Sales tax", jurisdiction="US-CA")
     assert "Sales tax of US-CA is none" in missing(paper(invoice(taxes=(sales,))))
     two = (tax(LINES), tax(LINES, "0.05"))
-    assert missing(paper(invoice(taxes=two))) == "one tax rate for category standard (there are 2)"
-    assert "category reduced (there are none)" in missing(paper(invoice(BOTH)))
+    assert missing(paper(invoice(taxes=two))).startswith("one VAT rate for each line")
+    assert "one VAT rate" in missing(paper(invoice(BOTH))), "taxed on less than its lines"
+
+
+def test_a_category_without_a_rate_of_its_own_has_the_standard_one() -> None:
+    """As taxes are decided: of the category before the standard one, and reverse charge for all."""
+    together = [replace(line, tax_category="") for line in BOTH]
+    for applied in (tax(together), tax(together, "0", note="reverse_charge")):
+        einvoice = einvoice_of(paper(invoice(BOTH, taxes=(applied,))))
+        assert len({line.vat for line in einvoice.lines}) == len(einvoice.taxes) == 1
+        assert problems_of(ubl(einvoice)) == []
+
+
+def test_what_cannot_be_told_by_line_still_adds_up_in_rows() -> None:
+    """K7: as from a tax engine outside, two taxes in the prices of the same lines."""
+    taxes = tuple(replace(tax(LINES, rate, inclusive=True), name=rate) for rate in ("0.05", "0.07"))
+    of = invoice(taxes=taxes)
+    assert sum(net.net_minor for net in nets_of(of)) + of.tax_minor == of.total_minor
 
 
 def test_text_from_outside_stays_text() -> None:

@@ -119,6 +119,15 @@ def test_a_credit_note_says_what_it_corrects() -> None:
         assert wanted in text, wanted
 
 
+def test_a_discount_on_all_lines_is_told_once_and_one_on_a_line_at_the_line() -> None:
+    first, second = papers.LINES[:2]
+    wide = invoice((papers.discounted(first, ("all", 9)), papers.discounted(second, ("all", 2))))
+    narrow = invoice((papers.discounted(first, ("some", 9)), second))
+    assert "all deal −0.11" in text_of(pdf_of(paper(wide)))
+    assert "all deal:" not in text_of(pdf_of(paper(wide)))
+    assert "some deal: −0.09" in text_of(pdf_of(paper(narrow)))
+
+
 def test_text_from_outside_is_shown_literally_and_does_nothing() -> None:
     pdf = pdf_of(paper(invoice((fee(100, description=HOSTILE), fee(1, id="\u202e<b>")))))
     flat = re.sub(r"\s+", "", text_of(pdf))

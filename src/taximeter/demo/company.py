@@ -100,6 +100,35 @@ rules:
 """
 
 
+BILLING: dict[str, Any] = {
+    "issuer": {
+        "name": "Lumen Models GmbH",
+        "address": ["Torstraße 1"],
+        "city": "Berlin",
+        "postal_code": "10119",
+        "country": "DE",
+        "tax_id": "DE136695976",
+        "email": "billing@lumen.example",
+    },
+    "due_days": 14,
+    "tax": {
+        "registrations": [{"country": "DE", "tax_id": "DE136695976"}],
+        "rates": [{"name": "VAT", "country": "DE", "rate": "0.19"}],
+    },
+}
+"""Who Lumen is on its invoices, and the tax it collects: in Germany, where Northwind is."""
+
+SHOWN = "northwind"
+"""Whose invoice is shown as PDF: it has a discount and tax, and all an e-invoice must say."""
+
+DISCOUNT: dict[str, Any] = {
+    "id": "launch",
+    "name": "Launch partner 10 %",
+    "percent": 10,
+    "duration": "forever",
+}
+
+
 class Profile(msgspec.Struct, frozen=True):
     """
     How one customer of Lumen behaves.
@@ -108,6 +137,7 @@ class Profile(msgspec.Struct, frozen=True):
         share: Its part of the traffic, relative to the others.
         mean_tokens: Typical output tokens of a request.
         anchor: How its billing periods are aligned.
+        address: Street, postal code, city, country.
     """
 
     key: str
@@ -119,18 +149,55 @@ class Profile(msgspec.Struct, frozen=True):
     currency: str = "USD"
     anchor: str = "calendar"
     subjects: tuple[str, ...] = ()
+    address: tuple[str, str, str, str] = ("", "", "", "")
+
+    @property
+    def billing(self) -> dict[str, Any]:
+        """Who its invoices are billed to."""
+        street, postal_code, city, country = self.address
+        return {
+            "name": self.name,
+            "address": [street],
+            "postal_code": postal_code,
+            "city": city,
+            "country": country,
+        }
 
 
 PROFILES = (
-    Profile("acme", "Acme Robotics", "scale", 30, 420, "America/New_York", "EUR"),
-    Profile("northwind", "Northwind Travel", "scale", 16, 300, "Europe/Berlin", "EUR"),
-    Profile("globex", "Globex Legal", "pro", 18, 520, "Europe/London", subjects=("globex-eu",)),
-    Profile("initech", "Initech", "pro", 12, 260, "America/Chicago"),
-    Profile("umbra", "Umbra Games", "pro", 10, 340, "Asia/Tokyo", anchor="anniversary"),
-    Profile("kestrel", "Kestrel Health", "pro", 6, 610, "Asia/Kolkata"),
-    Profile("paperlane", "Paperlane Studio", "free", 4, 150, "Europe/Paris"),
-    Profile("mallory", "Mallory (never stops)", "free", 9, 380),
-)
+    Profile(
+        "acme", "Acme Robotics", "scale", 30, 420, "America/New_York", "EUR",
+        address=("350 Fifth Avenue", "10118", "New York", "US"),
+    ),
+    Profile(
+        "northwind", "Northwind Travel GmbH", "scale", 16, 300, "Europe/Berlin", "EUR",
+        address=("Speicherstadt 4", "20457", "Hamburg", "DE"),
+    ),
+    Profile(
+        "globex", "Globex Legal", "pro", 18, 520, "Europe/London", subjects=("globex-eu",),
+        address=("12 Fetter Lane", "EC4A 1BR", "London", "GB"),
+    ),
+    Profile(
+        "initech", "Initech", "pro", 12, 260, "America/Chicago",
+        address=("4120 Freidrich Lane", "78744", "Austin", "US"),
+    ),
+    Profile(
+        "umbra", "Umbra Games", "pro", 10, 340, "Asia/Tokyo", anchor="anniversary",
+        address=("2-11-3 Meguro", "153-0063", "Tokyo", "JP"),
+    ),
+    Profile(
+        "kestrel", "Kestrel Health", "pro", 6, 610, "Asia/Kolkata",
+        address=("14 Residency Road", "560025", "Bengaluru", "IN"),
+    ),
+    Profile(
+        "paperlane", "Paperlane Studio", "free", 4, 150, "Europe/Paris",
+        address=("8 rue de Lappe", "75011", "Paris", "FR"),
+    ),
+    Profile(
+        "mallory", "Mallory (never stops)", "free", 9, 380,
+        address=("1 Main Street", "97201", "Portland", "US"),
+    ),
+)  # fmt: skip
 MODELS = (("opus", 5, 3), ("sonnet", 12, 2), ("haiku", 20, 1))  # name, popularity, slowness
 SIZES = ("512", "1024")
 

@@ -19,8 +19,11 @@ from typing import Any
 
 from taximeter.adapters.client import Client
 from taximeter.demo.company import (
+    BILLING,
     CATALOG_YAML,
+    DISCOUNT,
     PROFILES,
+    SHOWN,
     Profile,
     month_of_events,
     request_event,
@@ -101,21 +104,24 @@ def month_bounds(month: date) -> tuple[int, int]:
 
 def _once(client: Client, *, as_json: bool) -> int:
     start, end = month_bounds(ONCE_MONTH)
-    client.post("/v1/clock", {"now": format_instant(end)})
+    client.post("/v1/clock", {"now": format_instant(start + DAY)})
     _set_up(client, ONCE_MONTH)
+    client.post("/v1/clock", {"now": format_instant(end)})
     events = [event for _, event in month_of_events(ONCE_SEED, start, end, ONCE_EVENTS)]
     counts = _feed(client, events, show_progress=not as_json)
     client.post("/v1/close", {"as_of": format_instant(end)})
     issued = _issue_all(client)
+    paper = _save_pdf(client, next(one for one in issued if one["customer"] == SHOWN))
     if as_json:
-        _print_json({"events": counts, "invoices": issued})
+        _print_json({"events": counts, "invoices": issued, "pdf": str(paper)})
     else:
-        _print_invoices(issued, counts)
+        _print_invoices(issued, counts, paper)
     return 0
 
 
 def _set_up(client: Client, month: date) -> None:
-    """Catalogue, customers, and subscriptions from the local beginning of a month."""
+    """Who bills, catalogue, customers, and subscriptions from the local beginning of a month."""
+    client.put("/v1/billing/settings", BILLING)
     client.request(
         "PUT",
         "/v1/catalog",
@@ -130,6 +136,7 @@ def _set_up(client: Client, month: date) -> None:
                 "subjects": list(profile.subjects),
                 "currency": profile.currency,
                 "timezone": profile.timezone,
+                "billing": profile.billing,
             },
         )
         client.post(
@@ -141,6 +148,7 @@ def _set_up(client: Client, month: date) -> None:
                 "start": format_instant(local_midnight(month, profile.timezone)),
             },
         )
+    client.post(f"/v1/customers/{SHOWN}/discounts", DISCOUNT)
 
 
 def _feed(client: Client, events: list[dict[str, Any]], *, show_progress: bool) -> dict[str, int]:
@@ -165,13 +173,25 @@ def _issue_all(client: Client) -> list[dict[str, Any]]:
     return [client.post(f"/v1/invoices/{draft['id']}/finalize") for draft in drafts]
 
 
+def _save_pdf(client: Client, invoice: dict[str, Any]) -> Path:
+    """Into the current directory, or, where nothing can be written there, a temporary one."""
+    content = client.request("GET", f"/v1/invoices/{invoice['id']}.pdf").body
+    path = Path.cwd() / f"lumen-{invoice['number']}.pdf"
+    try:
+        path.write_bytes(content)
+    except OSError:
+        path = Path(tempfile.mkdtemp(prefix="taximeter-")) / path.name
+        path.write_bytes(content)
+    return path
+
+
 def _print_json(value: Any) -> None:
     from taximeter.adapters.cli.common import print_json
 
     print_json(value)
 
 
-def _print_invoices(invoices: list[dict[str, Any]], counts: dict[str, int]) -> None:
+def _print_invoices(invoices: list[dict[str, Any]], counts: dict[str, int], paper: Path) -> None:
     from rich.console import Console
 
     from taximeter.adapters.cli.invoices import invoice_page
@@ -181,6 +201,7 @@ def _print_invoices(invoices: list[dict[str, Any]], counts: dict[str, int]) -> N
         console.print(invoice_page(invoice))
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     console.print(f"{told}; {len(invoices)} invoices issued.")
+    console.print(f"One of them as its customer gets it: {paper}", soft_wrap=True)
 
 
 # --- live: until Ctrl-C -----------------------------------------------------------------------
@@ -191,7 +212,7 @@ def _live(client: Client, url: str, rate: int) -> int:
 
     console = Console()
     with console.status("setting the company up"):
-        _set_up_history(client)
+        shown = _set_up_history(client)
         set_up_streams(client)
     console.print(
         f"\n[bold]Lumen[/], a sample company, is open for business.\n\n"
@@ -201,6 +222,8 @@ def _live(client: Client, url: str, rate: int) -> int:
         f"            {url}/customers/quill\n"
         f"  credit runs dry, answers are cut, somebody pays\n"
         f"            {url}/customers/ember\n"
+        f"  an invoice, as its customer gets it\n"
+        f"            {url}/v1/invoices/{shown}.pdf\n"
         f"  notices   {url}/notices\n"
         f"  API       {url}/docs\n"
         f"  try       curl {url}/v1/customers/acme/invoices/preview\n\n"
@@ -213,8 +236,13 @@ def _live(client: Client, url: str, rate: int) -> int:
     return 0
 
 
-def _set_up_history(client: Client) -> None:
-    """Last month is over and billed; this month has run until now."""
+def _set_up_history(client: Client) -> str:
+    """
+    Last month is over and billed; this month has run until now.
+
+    Returns:
+        The id of the invoice to show.
+    """
     now = parse_instant(client.get("/v1/clock")["now"])
     today = datetime.fromtimestamp(now // SECOND, UTC).date()
     this_month = today.replace(day=1)
@@ -225,8 +253,10 @@ def _set_up_history(client: Client) -> None:
     _feed(client, list(events), show_progress=False)
     client.post("/v1/close", {"as_of": format_instant(now)})
     drafts = client.get("/v1/invoices", status="draft", limit=1000)["items"]
-    for draft in drafts[1:]:
+    drafts.sort(key=lambda draft: draft["customer"] == SHOWN)
+    for draft in drafts[1:]:  # one is left for the audience
         client.post(f"/v1/invoices/{draft['id']}/finalize")
+    return str(drafts[-1]["id"])
 
 
 def _within_free_limits(

@@ -20,15 +20,15 @@ from typing import Final
 
 import msgspec
 
-from taximeter.documents.nets import LineNet, nets_of
+from taximeter.documents.nets import LineNet, nets_of, tax_of, taxed_by_line
 from taximeter.documents.paper import Paper, PaperKind
-from taximeter.documents.sheet import line_notes, line_proof
+from taximeter.documents.sheet import line_notes, line_proof, named
 from taximeter.documents.words import last_day, plain
 from taximeter.errors import Rejected
 from taximeter.invoices.applied import AppliedTax
 from taximeter.invoices.invoice import Invoice, Line
 from taximeter.money import exponent, format_exact, format_minor, round_minor
-from taximeter.parties import Party
+from taximeter.parties import COUNTRIES, Party
 from taximeter.periods import Period, local_day
 from taximeter.quantities import E12, format_quantity
 
@@ -62,6 +62,8 @@ class Vat(msgspec.Struct, frozen=True, order=True):
         """Why nothing is due, as code (VATEX) and text."""
         return _REASONS.get(self.code, (None, None))
 
+
+NO_VAT: Final = Vat(NOT_SUBJECT, Fraction(0))
 
 _REASONS: Final[Mapping[str, tuple[str | None, str]]] = {
     REVERSE_CHARGE: ("VATEX-EU-AE", "Reverse charge"),
@@ -208,11 +210,8 @@ def _missing_taxes(invoice: Invoice) -> Iterator[str]:
     for tax in invoice.taxes:
         if tax.jurisdiction.partition("-")[0] == "US" and tax.amount_minor:
             yield f"VAT ({plain(tax.name)} of {tax.jurisdiction} is none)"
-    for category in sorted({line.tax_category for line in invoice.lines}):
-        found = [tax for tax in invoice.taxes if tax.category == category]
-        if len(found) > 1 or (not found and invoice.taxes):
-            named = plain(category) or "standard"
-            yield f"one tax rate for category {named} (there are {len(found) or 'none'})"
+    if not taxed_by_line(invoice):
+        yield "one VAT rate for each line (it has several, or they cannot be told apart)"
 
 
 def _fits(invoice: Invoice) -> bool:
@@ -227,7 +226,8 @@ def _fits(invoice: Invoice) -> bool:
 
 
 def _is_vat_id(text: str) -> bool:
-    return len(text) > 4 and text[:2].isascii() and text[:2].isalpha() and text[:2].isupper()
+    """With its country before it, as the standard wants (BR-CO-09); Greece is EL there."""
+    return len(text) > 4 and (text[:2] in COUNTRIES or text[:2] == "EL")
 
 
 # --- the terms --------------------------------------------------------------------------------
@@ -240,13 +240,11 @@ class _Writer:
         self._paper = paper
         self._invoice = paper.invoice
         self._nets = nets_of(paper.invoice)
-        self._vats = {tax.category: _vat(tax) for tax in paper.invoice.taxes}
         counted: dict[str, int] = {}
         for line in paper.invoice.lines:
             for one in line.discounts:
                 counted[one.id] = counted.get(one.id, 0) + bool(one.amount_minor)
         self._wide = {discount for discount, lines in counted.items() if lines > 1}
-        self._named = {one.id: one.name or one.id for one in paper.invoice.discounts}
 
     def einvoice(self) -> EInvoice:
         invoice, zone = self._invoice, self._paper.timezone
@@ -273,7 +271,7 @@ class _Writer:
             buyer=self._buyer(),
             lines=lines,
             allowances=tuple(
-                Allowance(plain(self._named[discount]), self._text(minor), vat)
+                Allowance(plain(named(invoice, discount)), self._text(minor), vat)
                 for (discount, vat), minor in wide.items()
             ),
             taxes=tuple(self._taxes()),
@@ -327,12 +325,16 @@ class _Writer:
 
     @property
     def _is_untaxed(self) -> bool:
-        return not self._vats
+        return not self._invoice.taxes
 
     # --- what ---
 
     def _vat_of(self, line: Line) -> Vat:
-        return self._vats.get(line.tax_category, Vat(NOT_SUBJECT, Fraction(0)))
+        tax = tax_of(self._invoice, line)
+        if tax is not None:
+            return _vat(tax)
+        # Nothing of the line is left to tax; so it may stand under any rate there is.
+        return _vat(self._invoice.taxes[0]) if self._invoice.taxes else NO_VAT
 
     def _line_minor(self, place: int) -> int:
         """A line behind its own allowances, before those of the document."""
@@ -370,7 +372,7 @@ class _Writer:
                 vat=self._vat_of(line),
                 days=self._days(line.period),
                 allowances=tuple(
-                    Allowance(plain(self._named.get(discount, discount)), self._text(minor))
+                    Allowance(plain(named(self._invoice, discount)), self._text(minor))
                     for discount, minor in self._own(place)
                 ),
             )
@@ -397,8 +399,7 @@ class _Writer:
             taxable[vat] = taxable.get(vat, 0) + net.net_minor
         due = dict.fromkeys(taxable, 0)
         for tax in self._invoice.taxes:
-            if tax.category in {line.tax_category for line in self._invoice.lines}:
-                due[_vat(tax)] += tax.amount_minor
+            due[_vat(tax)] += tax.amount_minor
         for vat in sorted(taxable):
             yield ETax(vat, self._text(taxable[vat]), self._text(due[vat]))
 

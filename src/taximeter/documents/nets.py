@@ -16,6 +16,7 @@ import msgspec
 
 from taximeter.invoices.applied import AppliedTax
 from taximeter.invoices.invoice import Invoice, Line
+from taximeter.money import allocate
 
 
 class LineNet(msgspec.Struct, frozen=True):
@@ -35,32 +36,62 @@ class LineNet(msgspec.Struct, frozen=True):
         return self.listed_minor - sum(self.discounts_minor)
 
 
+def tax_of(invoice: Invoice, line: Line) -> AppliedTax | None:
+    """
+    The tax on a line: of its category, else the standard one; None where there is none, or where
+    several are and it takes more than the invoice to tell them apart.
+    """
+    found = [tax for tax in invoice.taxes if tax.category == line.tax_category]
+    found = found or [tax for tax in invoice.taxes if not tax.category]
+    return found[0] if len(found) == 1 else None
+
+
+def taxed_by_line(invoice: Invoice) -> bool:
+    """Whether each line has one tax, and those of a tax add up to what it was put on."""
+    on_lines = [(line.net_minor, tax_of(invoice, line)) for line in invoice.lines]
+    if any(net_minor and tax is None for net_minor, tax in on_lines) and invoice.taxes:
+        return False
+    return all(
+        sum(net_minor for net_minor, tax in on_lines if tax is one) == _taxed_minor(one)
+        for one in invoice.taxes
+    )
+
+
+def _taxed_minor(tax: AppliedTax) -> int:
+    return tax.taxable_minor + (tax.amount_minor if tax.inclusive else 0)
+
+
 def nets_of(invoice: Invoice) -> list[LineNet]:
     """In the order of the lines. Their nets and all taxes add up to the invoice's total."""
-    found: dict[int, LineNet] = {}
-    by_category: dict[str, list[int]] = {}
-    for place, line in enumerate(invoice.lines):
-        by_category.setdefault(line.tax_category, []).append(place)
-    for category, places in by_category.items():
-        inside = [tax for tax in invoice.taxes if tax.category == category and tax.inclusive]
-        nets = _under([invoice.lines[place] for place in places], inside)
-        found.update(zip(places, nets, strict=True))
-    return [found[place] for place in range(len(invoice.lines))]
-
-
-def _under(lines: Sequence[Line], inside: Sequence[AppliedTax]) -> list[LineNet]:
-    """Lines of one category, of which these taxes are a part."""
     gross = [
-        amount
-        for line in lines
-        for amount in (line.amount_minor, *(-one.amount_minor for one in line.discounts))
+        [line.amount_minor, *(-d.amount_minor for d in line.discounts)] for line in invoice.lines
     ]
-    if inside:
-        tax = sum(one.amount_minor for one in inside)
-        rate = sum((one.rate for one in inside), Fraction(0))
-        gross = spread(sum(gross) - tax, gross, rate)
-    parts = iter(gross)
-    return [LineNet(next(parts), tuple(-next(parts) for _ in line.discounts)) for line in lines]
+    if not any(tax.inclusive for tax in invoice.taxes):
+        nets = gross
+    elif taxed_by_line(invoice):
+        nets = _by_rate(invoice, gross)
+    else:
+        nets = _in_proportion(invoice, gross)
+    return [LineNet(listed, tuple(-off for off in offs)) for listed, *offs in nets]
+
+
+def _by_rate(invoice: Invoice, gross: list[list[int]]) -> list[list[int]]:
+    nets = list(gross)
+    for tax in invoice.taxes:
+        under = [n for n, line in enumerate(invoice.lines) if tax_of(invoice, line) is tax]
+        if tax.inclusive:
+            parts = iter(spread(tax.taxable_minor, [g for n in under for g in gross[n]], tax.rate))
+            for n in under:
+                nets[n] = [next(parts) for _ in gross[n]]
+    return nets
+
+
+def _in_proportion(invoice: Invoice, gross: list[list[int]]) -> list[list[int]]:
+    """Several taxes on one line, or from outside: all of them over all lines, by size (K7)."""
+    inside = sum(tax.amount_minor for tax in invoice.taxes if tax.inclusive)
+    sizes = [abs(line.net_minor) for line in invoice.lines]
+    shares = allocate(inside, sizes) if any(sizes) else [0] * len(sizes)
+    return [[listed - own, *offs] for (listed, *offs), own in zip(gross, shares, strict=True)]
 
 
 def spread(net_minor: int, gross_minor: Sequence[int], rate: Fraction) -> list[int]:

@@ -239,10 +239,24 @@ def line_notes(paper: Paper, line: Line) -> Iterator[str]:
         yield f"Corrects invoice {old.number}, {words.span(old.period, paper.timezone)}"
         billed = amount(old.billed_minor, invoice.currency)
         yield f"now {amount(old.rerated_minor, invoice.currency)}, billed before {billed}"
-    named = {one.id: one.name for one in invoice.discounts}
     for one in line.discounts:
-        taken = amount(one.amount_minor, invoice.currency)
-        yield f"{named.get(one.id) or one.id}: −{taken}"
+        if not _is_on_all(invoice, one.id):
+            yield f"{named(invoice, one.id)}: −{amount(one.amount_minor, invoice.currency)}"
+
+
+def named(invoice: Invoice, discount: str) -> str:
+    """What a discount is called, or its id."""
+    names = {one.id: one.name for one in invoice.discounts}
+    return names.get(discount) or discount
+
+
+def _is_on_all(invoice: Invoice, discount: str) -> bool:
+    """Then the sums say it better."""
+    return all(
+        any(one.id == discount for one in line.discounts)
+        for line in invoice.lines
+        if line.amount_minor
+    )
 
 
 def _tier(tier: RatedTier, digits: int) -> str:
