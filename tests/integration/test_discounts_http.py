@@ -371,3 +371,38 @@ def test_an_amount_is_taken_off_a_period_once_though_its_fee_is_billed_ahead(sce
     scene.set_clock("2026-09-01T12:00:00Z")
     (both,) = scene.close()
     assert amounts(both) == ["59.00", "5.00", "0.00", "54.00"], "of September's fee alone"
+
+
+def test_a_trial_uses_up_no_discount_and_one_that_ended_is_not_given(scene: Scene) -> None:
+    scene.set_clock("2026-08-01T00:00:00Z")
+    scene.publish(PLAN)
+    scene.customer()
+    scene.subscribe(start="2026-08-01T00:00:00Z", trial={"days": 14})
+    path = "/v1/customers/acme/discounts"
+    scene.ask("POST", path, {"percent": 50, "duration": {"periods": 2}, "id": "two"}, status=201)
+    scene.ask("POST", path, {"percent": 10, "duration": "forever", "id": "ten"}, status=201)
+    scene.set_clock("2026-10-20T00:00:00Z")
+    assert scene.preview()["discount"] == "4.90", "the third period has only what goes on"
+    scene.ask("DELETE", f"{path}/ten")
+    assert scene.preview()["discount"] == "0.00"
+    first, second = scene.close()
+    assert (first["period"]["start"], first["subtotal"]) == ("2026-08-15T00:00:00Z", "26.87")
+    assert first["discount"] == "14.78", "13.44, and a tenth of 13.43: both were there at its end"
+    assert second["discount"] == "26.95"
+
+
+def test_a_discount_for_one_subscription_is_not_given_on_another(scene: Scene) -> None:
+    scene.set_clock("2026-08-01T00:00:00Z")
+    scene.publish(PLAN)
+    scene.customer()
+    one = scene.subscribe(start="2026-08-01T00:00:00Z")["id"]
+    two = scene.subscribe(start="2026-08-01T00:00:01Z", additional=True)["id"]
+    path = "/v1/customers/acme/discounts"
+    scene.ask("POST", path, {"percent": 10, "duration": "forever"}, status=201)
+    scene.ask("POST", path, {"amount": 5, "currency": "EUR"}, status=201)
+    of_two = {"amount": 7, "currency": "EUR", "subscription": two}
+    scene.ask("POST", path, of_two, status=201)
+    assert scene.raw("POST", path, of_two | {"subscription": "sub_x"}).status == 404
+    scene.set_clock("2026-09-01T00:00:00Z")
+    found = {invoice["subscription"]: invoice["discount"] for invoice in scene.close()}
+    assert found == {one: "9.90", two: "11.90"}

@@ -6,10 +6,11 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from taximeter.errors import Rejected
 from taximeter.invoices.applied import AppliedDiscount
-from taximeter.invoices.coupons import CustomerDiscount, is_given_in
+from taximeter.invoices.coupons import CustomerDiscount, is_given_until
 from taximeter.invoices.discount_documents import Periods, TermsDocument, dump_terms, read_terms
 from taximeter.invoices.discounts import Discount, apply_discounts, total_of
 from taximeter.invoices.invoice import Kind, Line
@@ -158,19 +159,11 @@ def test_what_one_discount_gave_on_several_parts_of_an_invoice_is_shown_once() -
 # --- periods ----------------------------------------------------------------------------------
 
 
-def test_a_discount_is_given_in_its_first_periods_and_in_none_that_ends_before_it() -> None:
-    three = CustomerDiscount(
-        id="d", customer="acme", terms=Discount(id="d", percent=Fraction(1), periods=3), given_at=50
-    )
-    assert [is_given_in(three, end, nth) for end, nth in ((50, 0), (51, 1), (99, 3), (120, 4))] == [
-        False, True, True, False,
-    ]  # fmt: skip
-
-
-def test_a_discount_that_has_ended_is_not_given_in_a_period_that_ends_later() -> None:
-    ended = CustomerDiscount(id="d", customer="acme", terms=HALF, given_at=0, ended_at=100)
-    assert is_given_in(ended, 100, 1)
-    assert not is_given_in(ended, 101, 1)
+def test_a_discount_is_given_from_the_period_that_contains_its_instant_until_it_ends() -> None:
+    goes_on = CustomerDiscount(id="d", customer="acme", terms=HALF, given_at=50)
+    assert [is_given_until(goes_on, end) for end in (50, 51, 200)] == [False, True, True]
+    ended = replace(goes_on, ended_at=100)
+    assert [is_given_until(ended, end) for end in (100, 101)] == [True, False]
 
 
 # --- documents --------------------------------------------------------------------------------

@@ -55,17 +55,12 @@ class CustomerDiscount(msgspec.Struct, frozen=True, kw_only=True):
         return self.subscription is None and self.terms.percent is not None
 
 
-def is_given_in(discount: CustomerDiscount, period_end: int, nth: int) -> bool:
+def is_given_until(discount: CustomerDiscount, period_end: int) -> bool:
     """
-    Whether a discount is given in a period of a subscription it is for.
+    Whether a discount goes on to the end of a period, and did not begin behind it.
 
     Args:
-        period_end: Exclusive end of the period, microseconds.
-        nth: Counts the billed periods of the subscription that end after `given_at`, from 1.
+        period_end: Exclusive end of a period of a subscription it is for, microseconds.
     """
-    periods = discount.terms.periods
-    return (
-        discount.given_at < period_end
-        and (discount.ended_at is None or period_end <= discount.ended_at)
-        and (periods is None or nth <= periods)
-    )
+    ended_at = discount.ended_at
+    return discount.given_at < period_end and (ended_at is None or period_end <= ended_at)

@@ -149,10 +149,10 @@ def _fitting(
     best: dict[str, TaxRate] = {}
     for rate in rates:
         if (
-            rate.holds_at(at)
-            and rate.country == country
+            rate.country == country
             and rate.region in ("", region)
             and rate.category in ("", category)
+            and rate.holds_at(at)
             and any(one.covers(rate.country, rate.region) for one in registrations)
         ):
             known = best.get(rate.name)

@@ -11,7 +11,7 @@ import msgspec
 from taximeter.customers import Subscription
 from taximeter.errors import NotFound, Refused, Rejected
 from taximeter.instants import parse_instant
-from taximeter.invoices.coupons import Coupon, CustomerDiscount, is_given_in
+from taximeter.invoices.coupons import Coupon, CustomerDiscount, is_given_until
 from taximeter.invoices.discount_documents import TermsDocument, dump_terms, read_terms
 from taximeter.invoices.discounts import Discount
 from taximeter.meters.reading import KEY_RULE, is_key
@@ -185,13 +185,14 @@ def _is_due(
     tenant: Tenant, discount: CustomerDiscount, subscription: Subscription, index: int
 ) -> bool:
     timeline = tenant.timeline(subscription)
-    end = timeline.nth(index).end
-    if end <= discount.given_at:
+    if not is_given_until(discount, timeline.nth(index).end):
         return False
+    if discount.terms.periods is None:
+        return True
     first = timeline.index(max(discount.given_at, subscription.start))
     # A trial is a period that nothing is billed for, so it uses up no discount.
-    nth = sum(not timeline.in_trial(one) for one in range(first, index + 1))
-    return is_given_in(discount, end, nth)
+    billed = sum(not timeline.in_trial(one) for one in range(first, index + 1))
+    return billed <= discount.terms.periods
 
 
 def _is_for(tenant: Tenant, discount: CustomerDiscount, subscription: Subscription) -> bool:
