@@ -41,9 +41,9 @@ from taximeter.instants import DAY, SECOND
 from taximeter.live.snapshot import Stale, encode
 from taximeter.ports import ApiKey
 from taximeter.services import recovery
+from taximeter.services.billing import clockwork as billing_clockwork
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.feed import Feed
-from taximeter.services.billing import clockwork as billing_clockwork
 from taximeter.services.gate import clockwork
 from taximeter.services.gate.commands import Commands
 from taximeter.services.gate.ledger import Ledger

@@ -81,6 +81,7 @@ class Books(
     NoticeBooks,
     RuleBooks,
     AccountingBooks,
+    ReconciliationBooks,
     Protocol,
 ):
     """

@@ -15,7 +15,8 @@ from taximeter.services import recovery
 from taximeter.services.tenant import Tenant
 
 ReadLog = Callable[[int, int], Iterable[LoggedEntry]]
-"""`read(after, upto)` of the log's entries, as of a reader of its directory."""
+"""`read(after, upto)` of the log's entries, as of a reader of its directory. Called once, from 0;
+it may go on to entries without accepted events that stand behind `upto`."""
 
 _NOBODY: Final = 2**62  # no identity is remembered: every event in the log was new once
 
