@@ -623,7 +623,8 @@ def behind(books: SqliteBooks, tmp_path: Path) -> Iterator[sqlite3.Connection]:
         "DELETE FROM audit",
         "UPDATE catalog_versions SET document = X'7B7D'",
         "DELETE FROM catalog_versions",
-        "INSERT INTO catalog_versions VALUES ('default', 9, X'7B7D', 0, '')",
+        "INSERT INTO catalog_versions (namespace, version, document, created_at, author) "
+        "VALUES ('default', 9, X'7B7D', 0, '')",
         "DELETE FROM invoices",
         "UPDATE invoices SET document = X'7B7D'",
         "UPDATE invoices SET customer = 'other'",
@@ -715,3 +716,24 @@ def test_commits_are_synced_in_full(books: SqliteBooks):
         assert sqlite.execute("PRAGMA synchronous").fetchone() == (2,)
         assert sqlite.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert sqlite.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+def test_invoices_of_a_version_without_a_journal_are_booked_when_the_books_open(
+    open_books: Opener, tmp_path: Path
+):
+    books = open_books()
+    with_subscription(books)
+    add(books, invoice())
+    books.issue_invoice(NS, "inv_1", "INV-", numbered(invoice()), audit())
+    with sqlite3.connect(tmp_path / "books.db") as raw:
+        kept = raw.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in kept:
+            raw.execute(f'DROP TRIGGER "{name}"')
+        for table in ("journal_postings", "journal_entries", "receivables"):
+            raw.execute(f"DELETE FROM {table}")
+        for _, definition in kept:
+            raw.execute(definition)
+    books.close()
+    books = open_books()
+    (found,) = books.open_invoices(NS)
+    assert (found.id, found.open_minor) == ("inv_1", 100)

@@ -62,6 +62,17 @@ def issue(
     return receivable_table.issued(sqlite, issued, funded=funded)
 
 
+def book_unbooked(sqlite: sqlite3.Connection) -> None:
+    """Book invoices that a version without a journal has issued."""
+    found = sqlite.execute(
+        f"SELECT {rows.INVOICE_COLUMNS} FROM invoices WHERE status = 'issued' AND NOT EXISTS ("
+        "SELECT 1 FROM receivables WHERE receivables.namespace = invoices.namespace "
+        "AND receivables.invoice = invoices.id) ORDER BY rank"
+    )
+    for row in found.fetchall():
+        receivable_table.issued(sqlite, rows.to_invoice(row), apply_balance=False)
+
+
 def next_number(sqlite: sqlite3.Connection, namespace: str, series: str) -> int:
     """The next number of a series, from 1; the transaction that takes it has to use it."""
     (number,) = sqlite.execute(

@@ -55,6 +55,8 @@ class SqliteBooks(
 
     def __init__(self, path: Path, *, busy_timeout_ms: int = 5_000) -> None:
         self._connection = Connection(path, busy_timeout_ms=busy_timeout_ms)
+        with self._connection.write() as sqlite:
+            invoice_table.book_unbooked(sqlite)
 
     def close(self) -> None:
         self._connection.close()
