@@ -623,8 +623,10 @@ def behind(books: SqliteBooks, tmp_path: Path) -> Iterator[sqlite3.Connection]:
         "DELETE FROM audit",
         "UPDATE catalog_versions SET document = X'7B7D'",
         "DELETE FROM catalog_versions",
-        "INSERT INTO catalog_versions (namespace, version, document, created_at, author) "
-        "VALUES ('default', 9, X'7B7D', 0, '')",
+        (
+            "INSERT INTO catalog_versions (namespace, version, document, created_at, author)"
+            " VALUES ('default', 9, X'7B7D', 0, '')"
+        ),
         "DELETE FROM invoices",
         "UPDATE invoices SET document = X'7B7D'",
         "UPDATE invoices SET customer = 'other'",
