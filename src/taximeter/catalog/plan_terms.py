@@ -108,8 +108,9 @@ def read_commitment(plan: Fields, prices: Mapping[str, Price]) -> Commitment | N
         return None
     fields = plan.inside("commitment", value)
     fields.only(("amount", "per", "mode", "prices"))
+    before = len(fields.problems)
     amount = _amount(fields, "amount")
-    if not amount and fields.members.get("amount") in (None, 0, "0"):
+    if not amount and len(fields.problems) == before:
         fields.problem("amount", "is required, and above 0")
     per = fields.choice("per", Per, default=Per.PERIOD)
     mode = fields.choice("mode", CommitmentMode, default=CommitmentMode.TRUE_UP)
