@@ -44,6 +44,9 @@ def rich(server: Served) -> Scene:
     scene.ask("PUT", "/v1/coupons/half", {"percent": 50})
     scene.ask("POST", "/v1/customers/acme/discounts", {"coupon": "half", "id": "d1"}, status=201)
     scene.ask("PUT", "/v1/alerts/a1", {"on": "usage", "feature": "chat", "thresholds": ["80%"]})
+    money = {"id": "p1", "customer": "acme", "amount": "5.00", "currency": "USD"}
+    scene.ask("POST", "/v1/payments", money, status=201)
+    scene.ask("PUT", "/v1/payment-sources/bank")
     webhook = {"url": "https://example.com/hook"}
     scene.ask("PUT", "/v1/webhooks/w1", webhook)
     return scene
@@ -71,6 +74,9 @@ def names(rich: Scene) -> dict[str, str]:
         "coupons": "half",
         "discounts": "d1",
         "webhooks": "w1",
+        "payments": "p1",
+        "payment-sources": "bank",
+        "webhook": "src_nobody",
         "plans": "pro",
         "scheduled": "2030-01-01T00:00:00Z",
         **dict.fromkeys(("notices", "deliveries", "reviews", "rules", "changes"), "nobody"),

@@ -180,7 +180,7 @@ class Books(RuleBasedStateMachine):
         payment = data.draw(st.sampled_from(self._payments(lambda one: one.left)))
         money = self.money[payment]
         amount = min(most, money.left)
-        self.accounts.books.refund_payment(NS, payment, amount, self.now, audit())
+        self.accounts.books.refund_payment(NS, payment, None, amount, self.now, audit())
         money.left -= amount
         money.cash -= amount
         money.refunded += amount
@@ -247,7 +247,7 @@ class Books(RuleBasedStateMachine):
         payment = data.draw(st.sampled_from(self._payments()))
         left = self.money[payment].left
         for attempt in (
-            lambda: self.accounts.books.refund_payment(NS, payment, left + 1, self.now, audit()),
+            lambda: self.accounts.books.refund_payment(NS, payment, None, left + 1, self.now, audit()),
             lambda: self.accounts.books.allocate_payment(
                 NS, payment, [Named("nobody", amount)], self.now, audit()
             ),

@@ -34,7 +34,7 @@ from taximeter.accounting.recognition import (
 )
 from taximeter.accounting.standing import settled
 from taximeter.errors import Refused, Rejected
-from taximeter.instants import DAY
+from taximeter.instants import DAY, SECOND
 from taximeter.invoices.applied import AppliedCredit, AppliedDiscount, AppliedTax, LineDiscount
 from taximeter.money import allocate
 
@@ -126,7 +126,7 @@ def test_what_was_used_before_the_issue_is_revenue_of_the_months_it_was_used_in(
         (EntryKind.RECOGNITION, "2026-10", -15 * 103),
     ]
     assert [one.at for one in entries] == [
-        at("2026-10-16"), at("2026-10-01") - 1, at("2026-10-16"),
+        at("2026-10-16"), at("2026-10-01") - SECOND, at("2026-10-16"),
     ]  # fmt: skip
 
 
@@ -246,7 +246,7 @@ def owed(
     return replace(base, **rest)
 
 
-def test_money_pays_the_oldest_due_first_then_the_oldest_issued_then_by_id() -> None:
+def test_money_pays_the_oldest_due_first_then_the_oldest_issued_then_by_number() -> None:
     invoices = [
         owed("d", 10, NOV + 2), owed("c", 10, NOV, NOV + 1), owed("b", 10), owed("a", 10),
     ]  # fmt: skip

@@ -37,6 +37,7 @@ from taximeter.accounting.recognition import (
     next_month,
     services_of,
 )
+from taximeter.instants import SECOND
 from taximeter.invoices.invoice import Invoice
 from taximeter.periods import local_day
 
@@ -121,11 +122,11 @@ def entry_of_recognition(
     Revenue of a month; negative for what turns out not to have been earned.
 
     Args:
-        at: Now. It is booked then, or with the last instant of its month if that has passed.
+        at: Now. It is booked then, or with the last second of its month if that has passed.
     """
     return JournalEntry(
         id=entry_id,
-        at=min(at, month_start(next_month(month)) - 1),
+        at=min(at, month_start(next_month(month)) - SECOND),
         kind=EntryKind.RECOGNITION,
         customer=customer,
         currency=currency,

@@ -55,17 +55,22 @@ class Named(msgspec.Struct, frozen=True):
 
 def match(amount_minor: int, invoices: Iterable[OpenInvoice]) -> list[Allocation]:
     """
-    Pay the oldest due first, then the oldest issued, then by id, each as far as the money goes.
+    Pay the oldest due first, then the oldest issued, then by number, each as far as the money goes.
 
     Invoices that were given up are left alone: those are paid by name.
     """
     found = []
-    for invoice in sorted(invoices, key=lambda one: (one.due_at, one.issued_at, one.id)):
+    for invoice in sorted(invoices, key=_age):
         part = min(amount_minor, invoice.open_minor)
         if part > 0:
             found.append(Allocation(invoice.id, part))
             amount_minor -= part
     return found
+
+
+def _age(invoice: OpenInvoice) -> tuple[int, int, int, str]:
+    # A shorter number is a smaller one: INV-999999 comes before INV-1000000.
+    return invoice.due_at, invoice.issued_at, len(invoice.number), invoice.number
 
 
 def match_named(

@@ -4,12 +4,18 @@ Payments: money that came in, and where it came from.
 
 from __future__ import annotations
 
-from typing import Any
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
 
 import msgspec
 
+from taximeter.errors import Rejected
 from taximeter.instants import format_instant
-from taximeter.money import format_minor
+from taximeter.money import exponent, format_minor, parse_amount
+
+MAX_MINOR: Final = 10**15
+"""Of one payment. Sums of many stay far below what the books can hold."""
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,3 +97,20 @@ class PaymentState(msgspec.Struct, frozen=True):
             "reversed_at": None if reversed_at is None else format_instant(reversed_at),
             "reason": payment.reason or None,
         }
+
+
+def exact_minor(value: int | Decimal | str, currency: str) -> int:
+    """
+    An amount that somebody moves, in minor units: above 0, and no finer than the currency.
+
+    Raises:
+        Rejected: `invalid_amount`, `unknown_currency`.
+    """
+    scaled: Fraction = parse_amount(value) * 10 ** exponent(currency)
+    if scaled.denominator != 1 or not 0 < scaled <= MAX_MINOR:
+        raise Rejected(
+            "invalid_amount",
+            f"amount: {value} is no amount of {currency}: above 0, at most {exponent(currency)} "
+            "digits behind the point.",
+        )
+    return scaled.numerator

@@ -41,6 +41,7 @@ from taximeter.instants import DAY, SECOND
 from taximeter.live.snapshot import Stale, encode
 from taximeter.ports import ApiKey
 from taximeter.services import recovery
+from taximeter.services.accounting import dunning
 from taximeter.services.billing import clockwork as billing_clockwork
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.feed import Feed
@@ -286,6 +287,7 @@ class Node:
             asyncio.create_task(self._forget_replies()),
             asyncio.create_task(clockwork.run(self.core, self.commands)),
             asyncio.create_task(billing_clockwork.run(self.core)),
+            asyncio.create_task(dunning.run(self.core)),
         ]
         await self.notices.start()
         await self.rules.start()

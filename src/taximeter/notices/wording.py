@@ -20,6 +20,9 @@ _SUBJECTS: Final = {
     types.INVOICE_ISSUED: "{customer}: invoice {number} over {total} {currency}",
     types.INVOICE_PAID: "{customer}: invoice {number} is paid",
     types.INVOICE_VOIDED: "{customer}: invoice {number} is void",
+    types.INVOICE_OVERDUE: "{customer}: invoice {number} is overdue, {amount_remaining} {currency}",
+    types.PAYMENT_RECEIVED: "{customer}: payment of {amount} {currency} received",
+    types.PAYMENT_REVERSED: "{customer}: payment of {amount} {currency} taken back",
     types.WEBHOOK_DISABLED: "Webhook {webhook} is disabled: {reason}",
 }
 

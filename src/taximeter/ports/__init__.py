@@ -11,7 +11,6 @@ from taximeter.ports.accounting import (
     PaymentBooks,
     PaymentSource,
     Settlement,
-    Unearned,
 )
 from taximeter.ports.audit import AuditEntry
 from taximeter.ports.billing import BillingBooks, SettingsVersion

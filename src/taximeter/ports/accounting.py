@@ -11,8 +11,8 @@ import msgspec
 from taximeter.accounting.journal import Account, JournalEntry
 from taximeter.accounting.matching import Named, OpenInvoice
 from taximeter.accounting.payment import Payment, PaymentState
-from taximeter.accounting.recognition import Service
 from taximeter.accounting.standing import InvoiceStanding
+from taximeter.accounting.unearned import Unearned
 from taximeter.notices.signature import Secret
 from taximeter.ports.audit import AuditEntry
 
@@ -37,16 +37,6 @@ class AccountTotal(msgspec.Struct, frozen=True):
     account: Account
     currency: str
     amount_minor: int
-
-
-class Unearned(msgspec.Struct, frozen=True):
-    """An invoice of which something is still to be earned, or was earned before it was billed."""
-
-    invoice: str
-    currency: str
-    deferred_minor: int
-    issued_day: date
-    services: tuple[Service, ...]
 
 
 class ClosedMonth(msgspec.Struct, frozen=True):
@@ -115,11 +105,13 @@ class PaymentBooks(Protocol):
         self,
         namespace: str,
         payment_id: str,
+        refund_id: str | None,
         amount_minor: int | None,
         now: int,
         audit: AuditEntry,
     ) -> Settlement:
-        """Book that some of what is left of one, or all of it, was paid back. Rejected
+        """Book that some of what is left of one, or all of it, was paid back; once for each
+        `refund_id`. Rejected
         (`exceeds_payment`), Refused (`payment_reversed`)."""
         ...
 
@@ -162,6 +154,10 @@ class AccountingBooks(PaymentBooks, Protocol):
         self, namespace: str, *, customer: str | None = None, at: int | None = None
     ) -> list[OpenInvoice]:
         """The oldest due first; now, or as it stood at an instant."""
+        ...
+
+    def due_invoices(self, namespace: str, before: int, reminded: int) -> list[OpenInvoice]:
+        """Due at or before an instant, with fewer steps told than `reminded`."""
         ...
 
     def invoice_standings(self, namespace: str, ids: Sequence[str]) -> dict[str, InvoiceStanding]:

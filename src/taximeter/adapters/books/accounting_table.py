@@ -20,11 +20,12 @@ from taximeter.accounting.recognition import (
     services_of,
 )
 from taximeter.accounting.standing import InvoiceStanding
+from taximeter.accounting.unearned import Unearned
 from taximeter.adapters.books import journal_table, receivable_table, rows
 from taximeter.adapters.books.connection import Connection
 from taximeter.periods import local_day
 from taximeter.ports import AuditEntry
-from taximeter.ports.accounting import AccountTotal, ClosedMonth, Unearned
+from taximeter.ports.accounting import AccountTotal, ClosedMonth
 
 
 class AccountingTable:
@@ -46,6 +47,10 @@ class AccountingTable:
             if at is None:
                 return receivable_table.open_invoices(sqlite, namespace, customer, None)
             return receivable_table.open_invoices_at(sqlite, namespace, customer, at)
+
+    def due_invoices(self, namespace: str, before: int, reminded: int) -> list[OpenInvoice]:
+        with self._connection.read() as sqlite:
+            return receivable_table.due_invoices(sqlite, namespace, before, reminded)
 
     def invoice_standings(self, namespace: str, ids: Sequence[str]) -> dict[str, InvoiceStanding]:
         with self._connection.read() as sqlite:

@@ -144,6 +144,13 @@ def of_source(sqlite: sqlite3.Connection, namespace: str, source: str) -> list[J
     return read(sqlite, "namespace = ? AND source = ? ORDER BY rank", (namespace, source))
 
 
+def is_booked(sqlite: sqlite3.Connection, namespace: str, entry_id: str) -> bool:
+    found = sqlite.execute(
+        "SELECT 1 FROM journal_entries WHERE namespace = ? AND id = ?", (namespace, entry_id)
+    )
+    return found.fetchone() is not None
+
+
 def next_id(sqlite: sqlite3.Connection, namespace: str, prefix: str) -> str:
     """The next free "PREFIX:1", "PREFIX:2", ..."""
     (count,) = sqlite.execute(

@@ -82,12 +82,16 @@ class PaymentTable:
         self,
         namespace: str,
         payment_id: str,
+        refund_id: str | None,
         amount_minor: int | None,
         now: int,
         audit: AuditEntry,
     ) -> Settlement:
+        prefix = f"refund:{payment_id}"
         with self._connection.write() as sqlite:
             payment = _standing(sqlite, namespace, payment_id)
+            if refund_id and journal_table.is_booked(sqlite, namespace, f"{prefix}/{refund_id}"):
+                return Settlement(_state(sqlite, namespace, payment), is_new=False)
             left_minor = _left(sqlite, namespace, payment_id)
             wanted = left_minor if amount_minor is None else amount_minor
             if wanted > left_minor or not wanted:
@@ -98,7 +102,11 @@ class PaymentTable:
                     "than that can be paid back. Credit the invoice first, or reverse the payment.",
                     left=left,
                 )
-            entry_id = journal_table.next_id(sqlite, namespace, f"refund:{payment_id}")
+            entry_id = (
+                f"{prefix}/{refund_id}"
+                if refund_id
+                else journal_table.next_id(sqlite, namespace, prefix)
+            )
             refund = entry_of_refund(entry_id, payment, max(now, payment.at), wanted)
             journal_table.post(sqlite, namespace, [refund], now)
             rows.add_audit(sqlite, audit)

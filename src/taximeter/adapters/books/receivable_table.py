@@ -353,6 +353,18 @@ def open_invoices(
     return [OpenInvoice(*row) for row in found]
 
 
+def due_invoices(
+    sqlite: sqlite3.Connection, namespace: str, before: int, reminded: int
+) -> list[OpenInvoice]:
+    """Open ones due at or before an instant, with fewer steps told than `reminded`."""
+    found = sqlite.execute(
+        f"SELECT {_COLUMNS} FROM receivables WHERE namespace = ? AND open_minor > 0 "
+        "AND due_at <= ? AND reminded < ? ORDER BY due_at, issued_at, invoice",
+        (namespace, before, reminded),
+    )
+    return [OpenInvoice(*row) for row in found]
+
+
 def open_invoices_at(
     sqlite: sqlite3.Connection, namespace: str, customer: str | None, at: int
 ) -> list[OpenInvoice]:

@@ -2,6 +2,7 @@
 All operations of the HTTP interface, one module a subject.
 """
 
+from taximeter.adapters.http.routes.accounting import AccountingRoutes
 from taximeter.adapters.http.routes.billing_settings import BillingSettingsRoutes
 from taximeter.adapters.http.routes.budgets import BudgetRoutes
 from taximeter.adapters.http.routes.catalog import CatalogRoutes
@@ -16,6 +17,7 @@ from taximeter.adapters.http.routes.invoices import InvoiceRoutes
 from taximeter.adapters.http.routes.notices import NoticeRoutes
 from taximeter.adapters.http.routes.operating import OperatingRoutes
 from taximeter.adapters.http.routes.pages import PageRoutes
+from taximeter.adapters.http.routes.payments import PaymentRoutes
 from taximeter.adapters.http.routes.portal_pages import PortalRoutes
 from taximeter.adapters.http.routes.proof import ProofRoutes
 from taximeter.adapters.http.routes.reconciliation import ReconciliationRoutes
@@ -48,6 +50,8 @@ def all_routes(around: Surroundings) -> list[Route]:
         *DocumentRoutes(around).routes(),
         *ProofRoutes(around).routes(),
         *ReconciliationRoutes(around).routes(),
+        *PaymentRoutes(around).routes(),
+        *AccountingRoutes(around).routes(),
         *PortalRoutes(around).routes(),
         *operating.routes(),
     ]
