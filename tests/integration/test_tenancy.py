@@ -99,7 +99,7 @@ def filled(path: str, known: dict[str, str]) -> str:
         if part in ("{line}", "{holder}"):
             parts[place] = known[part.strip("{}")]
         elif part.startswith("{"):
-            parts[place] = known[parts[place - 1]]
+            parts[place] = known[parts[place - 1]] + part.partition("}")[2]
     return "/".join(parts)
 
 

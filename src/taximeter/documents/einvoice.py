@@ -13,6 +13,7 @@ half an e-invoice is none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date
 from fractions import Fraction
@@ -240,10 +241,9 @@ class _Writer:
         self._paper = paper
         self._invoice = paper.invoice
         self._nets = nets_of(paper.invoice)
-        counted: dict[str, int] = {}
-        for line in paper.invoice.lines:
-            for one in line.discounts:
-                counted[one.id] = counted.get(one.id, 0) + bool(one.amount_minor)
+        counted = Counter(
+            one.id for line in paper.invoice.lines for one in line.discounts if one.amount_minor
+        )
         self._wide = {discount for discount, lines in counted.items() if lines > 1}
 
     def einvoice(self) -> EInvoice:
@@ -358,12 +358,13 @@ class _Writer:
         return found
 
     def _lines(self) -> Iterator[ELine]:
+        told = frozenset(one.id for one in self._invoice.discounts)
         for place, line in enumerate(self._invoice.lines):
             quantity, price, base = self._priced(line, self._nets[place])
             yield ELine(
                 id=plain(line.id),
                 name=plain(line.description) or plain(line.price),
-                description="; ".join(plain(note) for note in line_notes(self._paper, line)),
+                description="; ".join(plain(note) for note in line_notes(self._paper, line, told)),
                 note=line_proof(line),
                 quantity=quantity,
                 price=price,

@@ -7,6 +7,7 @@ a layout puts text on a page and never reads it as markup.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import groupby
@@ -182,6 +183,7 @@ def _address(label: str, party: Party, known_as: str) -> Address:
 def _sections(paper: Paper) -> Iterator[Section]:
     """Lines that follow each other for one customer and subscription, in the document's order."""
     invoice = paper.invoice
+    on_all = _discounts_on_all(invoice)
     owners = [
         (owner, tuple(lines))
         for owner, lines in groupby(invoice.lines, lambda line: _owner(invoice, line))
@@ -193,21 +195,21 @@ def _sections(paper: Paper) -> Iterator[Section]:
             title = plain(f"{paper.name_of(customer)} · {plan} ({subscription})")
             total = sum(line.amount_minor for line in lines)
             subtotal = amount(total, invoice.currency)
-        yield Section(title, subtotal, tuple(_line(paper, line) for line in lines))
+        yield Section(title, subtotal, tuple(_line(paper, line, on_all) for line in lines))
 
 
 def _owner(invoice: Invoice, line: Line) -> tuple[str, str]:
     return line.customer or invoice.customer, line.subscription or invoice.subscription
 
 
-def _line(paper: Paper, line: Line) -> SheetLine:
+def _line(paper: Paper, line: Line, told: frozenset[str]) -> SheetLine:
     currency = paper.invoice.currency
     return SheetLine(
         text=plain(line.description),
         quantity=quantity(line.quantity_pico),
         unit=_unit(line, exponent(currency)),
         amount=amount(line.amount_minor, currency),
-        notes=tuple(plain(note) for note in line_notes(paper, line)),
+        notes=tuple(plain(note) for note in line_notes(paper, line, told)),
         proof=line_proof(line),
     )
 
@@ -218,8 +220,13 @@ def _unit(line: Line, digits: int) -> str:
     return exact(line.tiers[0].unit, digits)
 
 
-def line_notes(paper: Paper, line: Line) -> Iterator[str]:
-    """What stands between the quantity and the amount, in the order it is reckoned (K10)."""
+def line_notes(paper: Paper, line: Line, told: frozenset[str]) -> Iterator[str]:
+    """
+    What stands between the quantity and the amount, in the order it is reckoned (K10).
+
+    Args:
+        told: Discounts that are told elsewhere.
+    """
     invoice, digits = paper.invoice, exponent(paper.invoice.currency)
     if line.period != invoice.period:
         yield words.span(line.period, paper.timezone)
@@ -240,7 +247,7 @@ def line_notes(paper: Paper, line: Line) -> Iterator[str]:
         billed = amount(old.billed_minor, invoice.currency)
         yield f"now {amount(old.rerated_minor, invoice.currency)}, billed before {billed}"
     for one in line.discounts:
-        if not _is_on_all(invoice, one.id):
+        if one.id not in told:
             yield f"{named(invoice, one.id)}: −{amount(one.amount_minor, invoice.currency)}"
 
 
@@ -250,13 +257,11 @@ def named(invoice: Invoice, discount: str) -> str:
     return names.get(discount) or discount
 
 
-def _is_on_all(invoice: Invoice, discount: str) -> bool:
-    """Then the sums say it better."""
-    return all(
-        any(one.id == discount for one in line.discounts)
-        for line in invoice.lines
-        if line.amount_minor
-    )
+def _discounts_on_all(invoice: Invoice) -> frozenset[str]:
+    """Discounts that every line has a part of: the sums tell them better."""
+    charged = [line for line in invoice.lines if line.amount_minor]
+    counted = Counter(one.id for line in charged for one in line.discounts)
+    return frozenset(discount for discount, lines in counted.items() if lines == len(charged))
 
 
 def _tier(tier: RatedTier, digits: int) -> str:

@@ -75,7 +75,7 @@ class ProcessPress:
                 stderr=asyncio.subprocess.PIPE,
             )
             try:
-                talk = process.communicate(msgspec.msgpack.encode(job))
+                talk = process.communicate(await asyncio.to_thread(msgspec.msgpack.encode, job))
                 made, errors = await asyncio.wait_for(talk, TIMEOUT_S)
             except TimeoutError:
                 raise _unavailable("it took too long") from None

@@ -4,7 +4,9 @@ Documents of invoices, and exports of many: PDF, HTML, e-invoices, CSV, Parquet.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -16,8 +18,7 @@ from taximeter.documents.cii import cii
 from taximeter.documents.einvoice import einvoice_of
 from taximeter.documents.exports import focus_table, line_table
 from taximeter.documents.paper import Paper
-from taximeter.documents.sheet import sheet_of
-from taximeter.documents.tables import Table, csv_bytes
+from taximeter.documents.tables import Table
 from taximeter.documents.ubl import ubl
 from taximeter.errors import Rejected
 from taximeter.services import documents
@@ -94,7 +95,7 @@ class DocumentRoutes:
 
     async def html(self, request: Request) -> Response:
         paper = await self._paper(request)
-        page, headers = documents.press_of(self._core).html(sheet_of(paper))
+        page, headers = await documents.html(self._core, paper)
         answer = _file(page, HTML, _name(paper), "html")
         answer.headers = (*answer.headers, *headers)
         return answer
@@ -102,35 +103,37 @@ class DocumentRoutes:
     async def xml(self, request: Request) -> Response:
         write = _SYNTAXES[request.query_as(XmlParameters).format]
         paper = await self._paper(request)
-        return _file(write(einvoice_of(paper)), XML, _name(paper), "xml")
+        made = await asyncio.to_thread(lambda: write(einvoice_of(paper)))
+        return _file(made, XML, _name(paper), "xml")
 
     async def csv(self, request: Request) -> Response:
         paper = await self._paper(request)
-        return _file(csv_bytes(line_table([paper])), CSV, _name(paper), "csv")
+        made = await documents.export(self._core, [paper], line_table, parquet=False)
+        return _file(made, CSV, _name(paper), "csv")
 
     async def lines(self, request: Request) -> Response:
-        return await self._export(request, "invoice-lines", line_table(await self._issued(request)))
+        return await self._export(request, "invoice-lines", line_table)
 
     async def focus(self, request: Request) -> Response:
-        return await self._export(request, "focus", focus_table(await self._issued(request)))
+        return await self._export(request, "focus", focus_table)
 
     async def _paper(self, request: Request) -> Paper:
         return await documents.invoice_paper(
             self._core, self._around.tenant(request), request.params["id"]
         )
 
-    async def _issued(self, request: Request) -> list[Paper]:
+    async def _export(
+        self, request: Request, name: str, rows: Callable[[Iterable[Paper]], Table]
+    ) -> Response:
         query = request.query_as(ExportParameters)
         start, end = instant(query.from_, 0), instant(query.to, self._core.clock.now() + 1)
         if end < start:
             raise Rejected("invalid_parameter", "`to` lies before `from`.")
-        return await documents.issued_papers(self._core, self._around.tenant(request), start, end)
-
-    async def _export(self, request: Request, name: str, table: Table) -> Response:
-        if request.query_as(ExportParameters).format == "parquet":
-            made = await documents.parquet(self._core, table)
-            return _file(made, PARQUET, name, "parquet")
-        return _file(csv_bytes(table), CSV, name, "csv")
+        tenant = self._around.tenant(request)
+        papers = await documents.issued_papers(self._core, tenant, start, end)
+        parquet = query.format == "parquet"
+        made = await documents.export(self._core, papers, rows, parquet=parquet)
+        return _file(made, PARQUET if parquet else CSV, name, query.format)
 
 
 def _name(paper: Paper) -> str:
