@@ -58,6 +58,7 @@ _COMMANDS: Final = (
         "reconcile", f"{_HERE}.reconcile:reconcile", CARE,
         "Compare every stage with the one before it.",
     ),
+    ("export", f"{_HERE}.export:export", CARE, "Save everything as plain files with digests."),
     ("replay", f"{_HERE}.replay:replay", CARE, "Work everything out again, and compare."),
     ("doctor", f"{_HERE}.doctor:doctor", CARE, "Check a server, or a data directory offline."),
     ("bench", f"{_HERE}.node:bench", CARE, "Measure this machine."),
