@@ -91,6 +91,26 @@ def test_taxes_of_different_names_add_up_and_of_one_name_the_region_comes_first(
         assert amounts(taxes(rules, customer, 10_000, currency="CAD")) == expected
 
 
+def test_a_rate_for_the_category_comes_before_one_for_the_region() -> None:
+    standard = TaxRate(name="GST/HST", country="CA", region="ON", rate=Fraction(13, 100))
+    nationwide = TaxRate(name="GST/HST", country="CA", category="grocery", rate=Fraction(0))
+    rules = TaxRules((Registration(country="CA"),), (standard, nationwide))
+    found = taxes(rules, Party(country="CA", region="ON"), 10_000, ("grocery", 500), currency="CAD")
+    assert amounts(found) == [("CA", "0", 500, 0), ("CA-ON", "13/100", 10_000, 1_300)]
+
+
+def test_only_taxes_are_collected_that_the_issuer_is_registered_for() -> None:
+    rates = (
+        TaxRate(name="GST", country="CA", rate=Fraction(5, 100)),
+        TaxRate(name="QST", country="CA", region="QC", rate=Fraction(9975, 100_000)),
+    )
+    rules = TaxRules((Registration(country="CA", region="QC"),), rates)
+    quebec = Party(country="CA", region="QC")
+    assert amounts(taxes(rules, quebec, 10_000, currency="CAD")) == [
+        ("CA-QC", "399/4000", 10_000, 998)
+    ]
+
+
 def test_a_state_is_taxed_where_the_issuer_is_registered_and_not_elsewhere() -> None:
     rates = (TaxRate(name="Sales tax", country="US", region="NY", rate=Fraction(4, 100)),)
     rules = TaxRules((Registration(country="US", region="NY"),), rates)

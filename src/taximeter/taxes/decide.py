@@ -5,8 +5,8 @@ Which rates apply: a function of the rules, the customer, the category and the i
     place where nothing is collected    -> no tax
     exempt customer                     -> nothing is due, and the invoice says so
     else                                -> of each tax, by its name, the rate that fits best:
-                                           of the region before the country, of the category
-                                           before the standard one
+                                           of the category before the standard one, then of
+                                           the region before the country
 
 The place is the customer's. Of a consumer in an EU country where nothing is collected it is the
 issuer's own, if that is in the EU: so sells who stays below the threshold of distance sales.
@@ -162,4 +162,4 @@ def _fitting(
 
 
 def _fit(rate: TaxRate) -> tuple[bool, bool]:
-    return (rate.region != "", rate.category != "")
+    return (rate.category != "", rate.region != "")
