@@ -152,7 +152,6 @@ CODES: Final[dict[str, str]] = {
     "invoice_not_draft": "Only a draft invoice can be finalised or discarded.",
     "invoice_changed": "The invoice changed meanwhile; read it again.",
     "invoice_in_review": "The invoice is in review; approve it first.",
-    "reconciliation_gap": "Two counts of the period's usage differ; repair that before closing it.",
     "not_repairable": "What closes this gap is not a replay; a person has to do it.",
     "invoice_not_in_review": "Only an invoice in review can be approved.",
     "invoice_not_issued": "Only an issued invoice can be paid.",

@@ -21,8 +21,6 @@ from tests.serving import Served
 from taximeter.adapters.log import LogReader
 from taximeter.adapters.node import Node
 from taximeter.adapters.store.columnar import ColumnarStore
-from taximeter.errors import Refused
-from taximeter.periods import Period
 from taximeter.settings import Settings
 
 
@@ -366,17 +364,17 @@ def test_a_gap_raises_one_notice_and_within_tolerance_none(scene: Scene, inside:
     heal(scene, gap)
 
 
-def test_a_blocking_gap_refuses_the_close_of_that_period_only(scene: Scene, inside: Inside) -> None:
+def test_a_gap_holds_back_the_close_of_that_period_only(scene: Scene, inside: Inside) -> None:
     tenant = inside.node.tenants[scene.namespace]
     slot = next(n for n, one in enumerate(tenant.live.layout.counters) if not one.group_by)
-    account = tenant.live.accounts["bolt"]
-    account.cells[2 * slot] += 1
+    tenant.live.accounts["bolt"].cells[2 * slot] += 1
     (gap,) = run(scene)
-    service = inside.node.reconciliation
-    running = Period(account.period_start, account.period_end)
-    with pytest.raises(Refused, match="open gaps"):
-        service.check_closable(tenant, "bolt", running)
-    service.check_closable(tenant, "acme", running)
-    service.check_closable(tenant, "bolt", Period(0, running.start))
+    scene.set_clock("2026-12-01T00:00:01Z")
+    closed = scene.ask("POST", "/v1/close", {})
+    assert [(one["customer"], one["period"]["start"], one["gap"]) for one in closed["held"]] == [
+        ("bolt", "2026-11-01T00:00:00Z", gap["id"])
+    ]
+    assert len(closed["invoices"]) == 5, "October of three customers, November of two"
     heal(scene, gap)
-    service.check_closable(tenant, "bolt", running)
+    closed = scene.ask("POST", "/v1/close", {})
+    assert (closed["held"], len(closed["invoices"])) == ([], 1)

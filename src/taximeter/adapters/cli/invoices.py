@@ -76,6 +76,8 @@ def close(*, as_of: str | None = None, server: Server = HERE) -> int:
         out.print(f"Closed as of {plain_time(answer['as_of'])}: {len(new)} new draft invoices.")
         for invoice in new:
             out.print(f"  {invoice}", markup=False)
+        for one in answer.get("held", ()):
+            out.print(f"  {one['customer']} waits: {one['detail']}", markup=False)
     return 0
 
 

@@ -21,11 +21,28 @@ from taximeter.services.tenant import Tenant
 CHARGES_PER_RECOUNT = 20_000
 
 
+class HeldBack(msgspec.Struct, frozen=True):
+    """A period that is due and was not billed, because of a gap found by reconciliation."""
+
+    customer: str
+    subscription: str
+    period: dict[str, str]
+    gap: str
+    detail: str
+
+
 class Closed(msgspec.Struct):
-    """What a close did. `invoices` are the new drafts, oldest period first."""
+    """
+    What a close did.
+
+    Attributes:
+        invoices: The new drafts, oldest period first.
+        held: What waits until its gap is closed.
+    """
 
     as_of: str
     invoices: list[str]
+    held: list[HeldBack] = []
 
 
 async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
@@ -46,7 +63,10 @@ async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
         raise Rejected("invalid_parameter", "as_of lies in the future; its periods are still open.")
     async with core.lock(tenant):
         billed = await core.books.run(core.books.books.billed_periods, tenant.name)
-        bills = bills_of(tenant, await _due(tenant, as_of, billed))
+        dues = await _due(tenant, as_of, billed)
+        held = [back for due in dues if (back := _held_back(core, tenant, due)) is not None]
+        waiting = {(back.subscription, back.period["start"]) for back in held}
+        bills = bills_of(tenant, (due for due in dues if _place(due) not in waiting))
         upto = await core.upto()
         created: list[str] = []
         for batch in batches(bills, CHARGES_PER_RECOUNT):
@@ -56,7 +76,22 @@ async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
                 if await store_draft(core, tenant, draft, now, actor):
                     created.append(draft.invoice.id)
                 await asyncio.sleep(0)
-        return Closed(format_instant(as_of), created)
+        return Closed(format_instant(as_of), created, held)
+
+
+def _place(due: Due) -> tuple[str, str]:
+    return due.subscription.id, due.period.to_json()["start"]
+
+
+def _held_back(core: Core, tenant: Tenant, due: Due) -> HeldBack | None:
+    if core.reconciliation is None:
+        return None
+    gaps = core.reconciliation.blocking_gaps(tenant, due.customer.key, due.period)
+    if not gaps:
+        return None
+    detail = f"{gaps[0].detail} Repair: {gaps[0].repair}."
+    period = due.period.to_json()
+    return HeldBack(due.customer.key, due.subscription.id, period, gaps[0].id, detail)
 
 
 async def _due(tenant: Tenant, as_of: int, billed: BilledParts) -> list[Due]:

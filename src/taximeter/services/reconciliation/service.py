@@ -148,22 +148,6 @@ class Reconciliation:
         tolerance = Fraction(0) if known is None else known.tolerance
         return [g for g in self.gaps(tenant.name) if g.blocks(tolerance, customer, period)]
 
-    def check_closable(self, tenant: Tenant, customer: str, period: Period) -> None:
-        """
-        Raises:
-            Refused: `reconciliation_gap`, with the first of them and what would close it.
-        """
-        found = self.blocking_gaps(tenant, customer, period)
-        if found:
-            gap = found[0]
-            raise Refused(
-                "reconciliation_gap",
-                f"{customer} has {len(found)} open gaps in that period. {gap.detail} "
-                f"Repair: {gap.repair}.",
-                gap=gap.id,
-                help=f"taximeter reconcile --repair {gap.id}",
-            )
-
     async def report(self, tenant: Tenant, customer: str | None = None) -> dict[str, Any]:
         """The JSON of the HTTP interface."""
         known = await self._of(tenant)

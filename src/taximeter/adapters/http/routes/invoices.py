@@ -120,7 +120,7 @@ class InvoiceRoutes:
             instant(body.as_of, now),
             self._around.actor(request),
         )
-        return json_response(msgspec.structs.asdict(closed))
+        return json_response(msgspec.to_builtins(closed))
 
     async def _shown(self, request: Request, stored: StoredInvoice) -> Response:
         return json_response(await shown_one(self._core, self._around.tenant(request), stored))

@@ -411,9 +411,18 @@ class CloseBody(Strict):
     as_of: str | None = None
 
 
+class HeldBack(msgspec.Struct):
+    customer: str
+    subscription: str
+    period: dict[str, str]
+    gap: str
+    detail: str
+
+
 class CloseAnswer(msgspec.Struct):
     as_of: str
     invoices: list[str]
+    held: list[HeldBack]
 
 
 class VoidBody(Strict):
