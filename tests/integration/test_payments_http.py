@@ -244,6 +244,19 @@ def test_a_void_gives_back_what_was_paid_on_it(books: Books) -> None:
     }  # fmt: skip
 
 
+def test_an_invoice_with_nothing_to_pay_is_paid_and_can_still_be_void(books: Books) -> None:
+    books.set_clock(NOW)
+    free = json.loads(json.dumps(CATALOG))
+    free["plans"]["pro"]["prices"]["base"]["amount"] = 0
+    books.open(free, start=START)
+    draft, _ = books.close()
+    books.finalize(draft["id"])
+    assert books.states(draft["id"]) == ["paid"]
+    books.ask("POST", f"/v1/invoices/{draft['id']}/void", {"reason": "a mistake"})
+    assert books.states(draft["id"]) == ["void"]
+    assert books.ask("POST", "/v1/close")["invoices"] != []
+
+
 def test_what_a_bank_kept_need_not_be_missing(books: Books) -> None:
     books.ask("PUT", "/v1/billing/settings", {"write_off": {"USD": "1.00"}})
     first, second = books.begin()
