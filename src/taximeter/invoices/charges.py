@@ -16,7 +16,9 @@ A price by hours of the day is a charge for each of its windows, and one for all
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from fractions import Fraction
+from functools import lru_cache
 
 import msgspec
 from msgspec.structs import replace
@@ -110,7 +112,7 @@ def charges_of(
         began_before, goes_on: See `charged_days`.
     """
     days = charged_days(stretches, timezone, began_before=began_before, goes_on=goes_on)
-    of = max(1, (local_day(whole.end, timezone) - local_day(whole.start, timezone)).days)
+    of = max(1, (_day(whole.end, timezone) - _day(whole.start, timezone)).days)
     found: list[Charge] = []
     latest: dict[tuple[str, str], int] = {}
     ranks: dict[tuple[str, str], int] = {}
@@ -155,17 +157,23 @@ def charged_days(
     following = stretches[-1].period.end if goes_on else None
     for run in reversed(_runs(stretches)):
         start = stretches[run[0]].period.start
-        day = local_day(start, timezone)
+        day = _day(start, timezone)
         is_start = run[0] > 0 or not began_before
-        day_is_left = following is None or local_day(following, timezone) > day
+        day_is_left = following is None or _day(following, timezone) > day
         if is_start and day_is_left and not any(days[place] for place in run):
             days[run[-1]] = 1
         following = start
     return days
 
 
+@lru_cache(maxsize=4096)
+def _day(at: int, timezone: str) -> date:
+    """Thousands of customers share the boundaries of their periods."""
+    return local_day(at, timezone)
+
+
 def _days(period: Period, timezone: str) -> int:
-    return (local_day(period.end, timezone) - local_day(period.start, timezone)).days
+    return (_day(period.end, timezone) - _day(period.start, timezone)).days
 
 
 def _runs(stretches: Sequence[Stretch]) -> list[list[int]]:

@@ -107,8 +107,13 @@ def due_of(
         for part, segment, terms in held
         for piece in _between(part, _turning_points(terms))
     ]
+    alone = len(pieces) == 1
     cut = [
-        Stretch(piece, tariffs.priced(segment, terms, currency, piece.start), segment.paused)
+        Stretch(
+            piece,
+            tariffs.priced(segment, terms, currency, piece.start, alone=alone),
+            segment.paused,
+        )
         for piece, segment, terms in pieces
     ]
     plans = [(terms.parts[0], tariffs.rates_for(terms.parts[0])) for *_, terms in pieces]

@@ -40,6 +40,8 @@ def plan_terms(
     Args:
         whole, began_before, goes_on: See `charges.charges_of`.
     """
+    if not any(_says_something_of_all(part) for part, _ in held):
+        return ()
     zone = subscription.timezone
     days = charged_days(stretches, zone, began_before=began_before, goes_on=goes_on)
     of = max(1, (local_day(whole.end, zone) - local_day(whole.start, zone)).days)
@@ -53,6 +55,11 @@ def plan_terms(
             terms = replace(terms, period=period, days=all_days)
         found.append(terms)
     return tuple(_placed(subscription, one) for one in found if _says_something(one))
+
+
+def _says_something_of_all(part: Part) -> bool:
+    plan = part.plan
+    return any(one is not None for one in (plan.minimum, plan.maximum, plan.commitment))
 
 
 def _terms(

@@ -37,12 +37,23 @@ class Tariffs:
         editions = ((version, self._tenant.catalogs[version].rates) for version in versions)
         return RateBook(tuple(editions), self._at)
 
-    def priced(self, segment: Segment, terms: Terms, currency: str, at: int) -> tuple[Priced, ...]:
-        """What a segment is billed by from an instant on."""
-        metering = self._tenant.metering_version(segment)
-        return tuple(self._priced(part, terms, metering, currency, at) for part in terms.parts)
+    def priced(
+        self, segment: Segment, terms: Terms, currency: str, at: int, *, alone: bool = False
+    ) -> tuple[Priced, ...]:
+        """
+        What a segment is billed by from an instant on.
 
-    def _priced(self, part: Part, terms: Terms, metering: int, currency: str, at: int) -> Priced:
+        Args:
+            alone: It holds all period long, so that nobody asks whether a counter goes on.
+        """
+        metering = self._tenant.metering_version(segment)
+        return tuple(
+            self._priced(part, terms, metering, currency, at, alone) for part in terms.parts
+        )
+
+    def _priced(
+        self, part: Part, terms: Terms, metering: int, currency: str, at: int, alone: bool
+    ) -> Priced:
         tariff = tariff_of(part.plan, currency, self._number, at, self.rates_for(part))
         prices = tariff.prices.values()
         return Priced(
@@ -52,7 +63,7 @@ class Tariffs:
             prices=tariff.prices,
             counters={
                 price.key: self._tenant.billed_counter(part.version, price, metering).key
-                for price in usage_prices(prices)
+                for price in ([] if alone else usage_prices(prices))
             },
             quantity=part.quantity,
             seats={
