@@ -22,6 +22,7 @@ from taximeter.invoices.document import parse_invoice
 from taximeter.invoices.invoice import Invoice, Line
 from taximeter.services.billing.ahead import ADVANCE
 from taximeter.services.billing.bills import Bill, statement
+from taximeter.services.billing.commitments import with_drawn
 from taximeter.services.billing.counted import recounted
 from taximeter.services.billing.coupons import discounts_for
 from taximeter.services.billing.dues import Due
@@ -84,7 +85,7 @@ async def assembled(
     invoice_id = invoice_id or new_id("inv")
     parts: list[_Part] = []
     for due in bill.dues:
-        found = statement(due, invoice_id, usages[id(due)], upto)
+        found = statement(await with_drawn(core, tenant, due), invoice_id, usages[id(due)], upto)
         before = await _billed_before(core, tenant, due, billed, invoice_id)
         lines = less_billed(found.lines, before) if before else found.lines
         parts.append(_discounted(tenant, due, replace(found, lines=lines), before))
@@ -106,7 +107,7 @@ def fare_of(tenant: Tenant, due: Due, payer: str, usage: list[Usage], position: 
 
 def _discounted(tenant: Tenant, due: Due, found: Invoice, before: Sequence[Billed] = ()) -> _Part:
     index = tenant.timeline(due.subscription).index(due.period.start)
-    discounts = discounts_for(tenant, due.subscription, index)
+    discounts = (*due.discounts, *discounts_for(tenant, due.subscription, index))
     given = Counter[str]()
     for part in (part for one in before for part in one.line.discounts):
         given[part.id] += part.amount_minor
