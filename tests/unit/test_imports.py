@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "rating": VALUES | {"meters", "catalog"},
     "invoices": VALUES | {"catalog", "rating", "taxes"},
     "accounting": VALUES | {"invoices"},
-    "documents": VALUES | {"parties", "rating", "invoices"},
+    "documents": VALUES | {"parties", "meters", "catalog", "rating", "invoices"},
     "reconciliation": VALUES,
     "notices": VALUES | {"catalog"},
     "gate": VALUES | {"ledger", "credits", "catalog"},

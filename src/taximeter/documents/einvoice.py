@@ -24,11 +24,12 @@ import msgspec
 from taximeter.documents.nets import LineNet, nets_of, tax_of, taxed_by_line
 from taximeter.documents.paper import Paper, PaperKind
 from taximeter.documents.sheet import line_notes, line_proof, named
+from taximeter.documents.unit_prices import explaining_price
 from taximeter.documents.words import last_day, plain
 from taximeter.errors import Rejected
 from taximeter.invoices.applied import AppliedTax
 from taximeter.invoices.invoice import Invoice, Line
-from taximeter.money import exponent, format_exact, format_minor, round_minor
+from taximeter.money import exponent, format_exact, format_minor
 from taximeter.parties import COUNTRIES, Party
 from taximeter.periods import Period, local_day
 from taximeter.quantities import E12, format_quantity
@@ -386,11 +387,9 @@ class _Writer:
         if line.quantity_pico in (0, E12):
             return ("1" if listed else "0"), self._text(listed), None
         quantity = format_quantity(line.quantity_pico)
-        if len(line.tiers) == 1:
-            unit = line.tiers[0].unit
-            whole = round_minor(unit * Fraction(line.quantity_pico, E12), self._invoice.currency)
-            if whole == listed and "/" not in format_exact(unit):
-                return quantity, format_exact(unit), None
+        price = explaining_price(line, listed, self._invoice.currency)
+        if price is not None and "/" not in format_exact(price):
+            return quantity, format_exact(price), None
         return quantity, self._text(listed), quantity
 
     def _taxes(self) -> Iterator[ETax]:

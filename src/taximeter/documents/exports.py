@@ -15,6 +15,7 @@ import msgspec
 from taximeter.documents.nets import LineNet, nets_of
 from taximeter.documents.paper import Paper, PaperKind
 from taximeter.documents.tables import Column, ColumnType, Table
+from taximeter.documents.unit_prices import explaining_price
 from taximeter.instants import format_instant
 from taximeter.invoices.invoice import Kind, Line
 from taximeter.money import format_exact, format_minor
@@ -204,8 +205,9 @@ def _charge(paper: Paper, line: Line, net: LineNet) -> dict[str, str | None]:
     if line.kind is Kind.USAGE:
         metered = line.quantity_pico if line.metered_pico is None else line.metered_pico
         row |= {"ConsumedQuantity": format_quantity(metered), "ConsumedUnit": "Units"}
-    if len(line.tiers) == 1 and not line.tiers[0].flat and line.tiers[0].packages is None:
-        unit = format_exact(line.tiers[0].unit)
+    price = explaining_price(line, net.listed_minor, invoice.currency)
+    if price is not None and "/" not in format_exact(price):
+        unit = format_exact(price)
         row |= {"ListUnitPrice": unit, "ContractedUnitPrice": unit}
     if line.customer is not None:
         row |= {

@@ -14,15 +14,17 @@ from itertools import groupby
 
 import msgspec
 
+from taximeter.catalog.prices import SeatMode
 from taximeter.documents import words
 from taximeter.documents.paper import Paper, PaperKind
+from taximeter.documents.unit_prices import price_of
 from taximeter.documents.words import amount, exact, percent, plain, quantity
 from taximeter.invoices.applied import AppliedTax
 from taximeter.invoices.invoice import Invoice, Line, Status
 from taximeter.money import exponent, format_exact
 from taximeter.parties import Party
 from taximeter.periods import local_day
-from taximeter.rating import RatedTier
+from taximeter.rating import RatedSeats, RatedTier
 
 LAYOUT = 1
 """Counts changes that make another page of the same document. A PDF once made is kept with it."""
@@ -215,9 +217,13 @@ def _line(paper: Paper, line: Line, told: frozenset[str]) -> SheetLine:
 
 
 def _unit(line: Line, digits: int) -> str:
-    if len(line.tiers) != 1 or line.tiers[0].flat or line.tiers[0].packages is not None:
-        return ""
-    return exact(line.tiers[0].unit, digits)
+    price = price_of(line)
+    return "" if price is None else f"{exact(price, digits)}{_source(line)}"
+
+
+def _source(line: Line) -> str:
+    """The currency or unit of a price that is not the invoice's, to stand behind an amount."""
+    return f" {line.conversions[0].source}" if line.conversions else ""
 
 
 def line_notes(paper: Paper, line: Line, told: frozenset[str]) -> Iterator[str]:
@@ -227,28 +233,36 @@ def line_notes(paper: Paper, line: Line, told: frozenset[str]) -> Iterator[str]:
     Args:
         told: Discounts that are told elsewhere.
     """
-    invoice, digits = paper.invoice, exponent(paper.invoice.currency)
+    invoice, zone = paper.invoice, paper.timezone
+    digits = exponent(invoice.currency)
     if line.period != invoice.period:
-        yield words.span(line.period, paper.timezone)
+        yield words.span(line.period, zone)
     if line.metered_pico is not None:
         yield f"{quantity(line.metered_pico)} metered"
+    if line.hours and line.hours not in line.description:
+        yield line.hours
+    if line.seats is not None:
+        yield _seats(line.seats)
     if line.free_pico:
         yield f"{quantity(line.free_pico)} included"
-    if not _unit(line, digits):
-        yield from (_tier(tier, digits) for tier in line.tiers)
+    if price_of(line) is None:
+        yield from (_tier(tier, digits) + _source(line) for tier in line.tiers)
     if line.multiplier != 1:
         yield f"× {format_exact(line.multiplier)}"
     if line.adjustment:
         bound = "raised to the minimum" if line.adjustment > 0 else "held to the maximum"
-        yield f"{bound}: {_signed(line.adjustment, digits)}"
+        yield f"{bound}: {_signed(line.adjustment, digits)}{_source(line)}"
+    for one in line.conversions:
+        since = "" if not one.effective_at else f", since {words.day(one.effective_at, zone)}"
+        yield f"1 {one.source} = {format_exact(one.rate)} {one.target}{since}"
     if line.adjusts is not None:
         old = line.adjusts
-        yield f"Corrects invoice {old.number}, {words.span(old.period, paper.timezone)}"
+        yield f"Corrects invoice {old.number}, {words.span(old.period, zone)}"
         billed = amount(old.billed_minor, invoice.currency)
         yield f"now {amount(old.rerated_minor, invoice.currency)}, billed before {billed}"
-    for one in line.discounts:
-        if one.id not in told:
-            yield f"{named(invoice, one.id)}: −{amount(one.amount_minor, invoice.currency)}"
+    for part in line.discounts:
+        if part.id not in told:
+            yield f"{named(invoice, part.id)}: −{amount(part.amount_minor, invoice.currency)}"
 
 
 def named(invoice: Invoice, discount: str) -> str:
@@ -262,6 +276,13 @@ def _discounts_on_all(invoice: Invoice) -> frozenset[str]:
     charged = [line for line in invoice.lines if line.amount_minor]
     counted = Counter(one.id for line in charged for one in line.discounts)
     return frozenset(discount for discount, lines in counted.items() if lines == len(charged))
+
+
+def _seats(seats: RatedSeats) -> str:
+    if seats.mode is SeatMode.PEAK:
+        return f"{seats.peak:,} seats at most at one time"
+    share = Fraction(seats.charged, seats.of)
+    return f"{seats.peak:,} seats at most, {words.rounded(share)} in the mean of the period"
 
 
 def _tier(tier: RatedTier, digits: int) -> str:

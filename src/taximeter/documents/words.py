@@ -9,6 +9,7 @@ from datetime import date
 from fractions import Fraction
 from typing import Final
 
+from taximeter.meters.rounding import half_up
 from taximeter.money import format_exact, format_minor
 from taximeter.periods import Period, local_day
 from taximeter.quantities import format_quantity
@@ -62,6 +63,11 @@ def quantity(pico: int) -> str:
 def percent(rate: Fraction) -> str:
     """0.19 -> "19 %"."""
     return f"{format_exact(rate * 100)} %"
+
+
+def rounded(value: Fraction) -> str:
+    """To two digits, for a remark; nothing is reckoned with it."""
+    return grouped(format_exact(Fraction(half_up(value.numerator * 100, value.denominator), 100)))
 
 
 def day_text(day: date) -> str:
