@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from tests.integration.scene import Scene
+from tests.receivers import Answering, receiver
 from tests.serving import Served, serve
 
 SETTINGS = "/v1/billing/settings"
@@ -330,12 +332,38 @@ def test_reverse_charge_is_on_the_invoice_of_a_business_abroad(scene: Scene) -> 
     assert (tax["note"], tax["taxable"]) == ("reverse_charge", "59.00")
 
 
-def test_a_tax_that_is_not_known_holds_the_draft_until_somebody_looks(scene: Scene) -> None:
+def test_a_tax_that_is_not_known_holds_the_draft_until_it_is_made_again(scene: Scene) -> None:
     scene.ask("PUT", SETTINGS, GERMAN_VAT)
     opened(scene)
     found = scene.ask("GET", "/v1/customers/acme/taxes")
     assert "country is not known" in found["unknown"]
-    assert {one["status"] for one in scene.close()} == {"in_review"}
+    drafts = scene.close()
+    assert {one["status"] for one in drafts} == {"in_review"}
+    scene.customer(billing={"country": "DE"})
+    october = scene.ask("POST", f"/v1/invoices/{drafts[-1]['id']}/refresh")
+    assert amounts(october) == ["59.00", "0.00", "11.21", "70.21"]
+
+
+def test_an_engine_outside_is_asked_once_and_while_it_fails_the_draft_waits(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    data = tmp_path_factory.mktemp("engine")
+    with receiver() as engine, serve(data, "--sandbox", "--webhook-allow-private") as server:
+        scene = Scene(server)
+        engine.answer = Answering(status=503)
+        scene.ask("PUT", SETTINGS, {"tax": {"engine": {"url": engine.url, "timeout_s": 5}}})
+        opened(scene, billing={"country": "DE"})
+        october = scene.close()[-1]
+        assert october["status"] == "in_review"
+        assert "answered 503" in str(october["review"])
+        tax = {"name": "VAT", "jurisdiction": "DE", "rate": 0.19, "taxable": 59, "amount": 11.21}
+        engine.answer = Answering(body=json.dumps({"taxes": [tax]}).encode())
+        again = scene.ask("POST", f"/v1/invoices/{october['id']}/refresh")
+        assert (again["tax"], again["total"]) == ("11.21", "70.21")
+        asked = len(engine.got)
+        scene.ask("POST", f"/v1/invoices/{october['id']}/approve")
+        issued = scene.ask("POST", f"/v1/invoices/{october['id']}/finalize")
+        assert (issued["tax"], len(engine.got)) == ("11.21", asked)
 
 
 def test_which_rates_a_customer_has_can_be_asked_before_there_is_an_invoice(scene: Scene) -> None:
