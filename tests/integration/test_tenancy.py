@@ -32,6 +32,8 @@ def rich(server: Served) -> Scene:
     scene.ask("POST", "/v1/events/retract", {"id": "4", "reason": "sent by a test"})
     scene.consume("c1", 3)
     scene.close()
+    backfill = {"id": "b1", "reason": "a day of usage was lost"}
+    scene.ask("POST", "/v1/backfills", backfill, status=201)
     grant = {"id": "g1", "credit": "usd", "amount": 10}
     scene.ask("POST", "/v1/customers/acme/grants", grant, status=201)
     top_up = {"below": 1, "amount": 5}
@@ -59,6 +61,7 @@ def names(rich: Scene) -> dict[str, str]:
         "invoices": invoice["id"],
         "subscriptions": rich.ask("GET", "/v1/subscriptions")["items"][0]["id"],
         "keys": rich.ask("GET", "/v1/keys")["items"][0]["id"],
+        "backfills": "b1",
         "corrections": rich.ask("GET", "/v1/corrections")["items"][0]["id"],
         "customers": "acme",
         "meters": "tokens",

@@ -44,6 +44,8 @@ from taximeter.services import recovery
 from taximeter.services.accounting import dunning
 from taximeter.services.billing import clockwork as billing_clockwork
 from taximeter.services.core import BooksThread, Core
+from taximeter.services.corrections.backfills import go_on
+from taximeter.services.corrections.records import settle_unfinished
 from taximeter.services.feed import Feed
 from taximeter.services.gate import clockwork
 from taximeter.services.gate.commands import Commands
@@ -254,6 +256,8 @@ class Node:
         decode.warm_up()
         self.store.start(self.log.position)
         await self._fold_stale()
+        await settle_unfinished(self.core)
+        await go_on(self.core, self.ledger)
         spans = list(segment_spans(self.log.segments()))
         self.core.keep(asyncio.create_task(self._segments_closed(spans)))
         settings = self.settings

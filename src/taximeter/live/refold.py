@@ -17,6 +17,7 @@ from taximeter.events.envelope import Event
 from taximeter.live.account import Lane
 from taximeter.live.state import LiveState
 from taximeter.meters.counter import Counter
+from taximeter.periods import Period
 
 
 class FoldAccount(msgspec.Struct, frozen=True):
@@ -34,6 +35,7 @@ class FoldSpec(msgspec.Struct, frozen=True):
         corrected: What was taken back up to this position is left out; None for `upto`. Slices of
             one history are all corrected up to its end.
         without: Seqs that are left out as well: what if they had been taken back?
+        span: Only events with their own time in it; None for all.
     """
 
     namespace: str
@@ -43,6 +45,7 @@ class FoldSpec(msgspec.Struct, frozen=True):
     accounts: tuple[FoldAccount, ...]
     corrected: int | None = None
     without: frozenset[int] = frozenset()
+    span: Period | None = None
 
     @property
     def subjects(self) -> tuple[str, ...]:

@@ -363,6 +363,7 @@ class ColumnarStore:
 
     def trial(self, spec: TrialSpec) -> Trial:
         """When a rule would have fired."""
+            span=spec.span,
         self.refresh(spec.upto)
         events = received(
             self._db,

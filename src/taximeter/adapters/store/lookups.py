@@ -202,12 +202,14 @@ def scan(
     *,
     after: int = 0,
     corrected: int | None = None,
+    span: Period | None = None,
 ) -> Iterator[StoredEvent]:
     """
     All events of these types (and subjects) in any order; other queries may run meanwhile.
 
     Args:
         corrected: What was taken back up to this position is left out; None for `upto`.
+        span: Only events with their own time in it; None for all.
     """
     if not types or subjects == ():
         return
@@ -221,6 +223,9 @@ def scan(
     ]
     if subjects is not None:
         conditions.append(one_of(statement, "subject", subjects))
+    if span is not None:
+        conditions.append(f'"time" >= {statement.bind(span.start)}')
+        conditions.append(f'"time" < {statement.bind(span.end)}')
     cursor = db.cursor()
     try:
         cursor.execute(

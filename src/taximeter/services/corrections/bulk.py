@@ -4,7 +4,7 @@ Corrections by query: previewed, made exactly as previewed, approved where that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +16,7 @@ from taximeter.ports import Selection, StoredCorrection, StoredEvent
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.corrections.approval import needs_approval, require_another
 from taximeter.services.corrections.billed import invoices_with
-from taximeter.services.corrections.effect import Effect, effect_of
+from taximeter.services.corrections.effect import Added, Effect, effect_of
 from taximeter.services.corrections.records import (
     COMMITTED,
     COMMITTING,
@@ -73,10 +73,14 @@ async def preview(core: Core, tenant: Tenant, query: Query) -> Preview:
             tenant,
             position,
             [(change.seq, change.event, change.at) for change in changes if change.retract],
-            [(new, change.at) for change in changes if (new := change.replacement) is not None],
+            lambda: _replacements(changes),
         ),
         await invoices_with(core, tenant, changes),
     )
+
+
+async def _replacements(changes: Sequence[Change]) -> AsyncIterator[Added]:
+    yield [(new, change.at) for change in changes if (new := change.replacement) is not None]
 
 
 async def _changes(

@@ -7,8 +7,10 @@ maximum or a session is as right as a sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from taximeter.events.envelope import Event
 from taximeter.instants import format_instant
@@ -16,12 +18,16 @@ from taximeter.live.account import EARLIER, Account, Lane
 from taximeter.live.refold import FoldAccount, Folded, FoldSpec
 from taximeter.live.state import LiveState
 from taximeter.meters.counter import Counter
+from taximeter.meters.definition import weighs_time
 from taximeter.periods import Period
 from taximeter.quantities import format_quantity
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 
 MAX_SHOWN = 1_000
+
+Added: TypeAlias = Sequence[tuple[Event, int]]
+"""Events with their instants."""
 
 
 class Difference(NamedTuple):
@@ -64,52 +70,74 @@ async def effect_of(
     tenant: Tenant,
     upto: int,
     without: Iterable[tuple[int, Event, int]],
-    added: Sequence[tuple[Event, int]],
+    added: Callable[[], AsyncIterator[Added]],
 ) -> Effect:
     """
     Args:
         without: (seq, event, instant) of what would count no more.
-        added: (event, instant) of what would count.
+        added: Gives what would count, some at a time; asked twice.
     """
     gone = list(without)
-    touched = [(event, at) for _, event, at in gone] + list(added)
-    accounts: dict[str, Account] = {}
-    for event, _ in touched:
-        account = tenant.live.by_subject.get(event.subject)
-        if account is not None:
-            accounts[account.customer] = account
-    types = {event.type for event, _ in touched}
-    counters = tuple(
-        Counter(meter) for meter in tenant.catalog.meters.values() if meter.event_type in types
-    )
-    if not (accounts and counters):
+    touched = _Touched(tenant)
+    touched.see([(event, at) for _, event, at in gone])
+    async for events in added():
+        touched.see(events)
+    spec = touched.spec(upto)
+    if spec is None:
         return Effect([], 0)
-    spec = FoldSpec(
-        tenant.name,
-        0,
-        upto,
-        counters,
-        tuple(
-            FoldAccount(
-                tenant.customers[key],
-                tuple(Lane(lane.subscription, lane.schedule) for lane in account.lanes),
-            )
-            for key, account in sorted(accounts.items())
-        ),
-    )
     before = _state(spec, await core.store.fold(spec))
     seqs = frozenset(seq for seq, _, _ in gone)
-    rest = spec if not seqs else _without(spec, seqs)
-    after = _state(spec, await core.store.fold(rest))
-    after.fold_stored(added)
+    after = _state(spec, await core.store.fold(msgspec.structs.replace(spec, without=seqs)))
+    async for events in added():
+        after.fold_stored(events)
     found = list(_differences(before, after))
     return Effect(found[:MAX_SHOWN], max(0, len(found) - MAX_SHOWN))
 
 
-def _without(spec: FoldSpec, seqs: frozenset[int]) -> FoldSpec:
-    return FoldSpec(
-        spec.namespace, spec.after, spec.upto, spec.counters, spec.accounts, without=seqs
-    )
+class _Touched:
+    """Whose numbers may change, of which meters, and in which periods."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
+        self._accounts: dict[str, Account] = {}
+        self._types: set[str] = set()
+        self._span: tuple[int, int] | None = None
+
+    def see(self, events: Added) -> None:
+        for event, at in events:
+            account = self._tenant.live.by_subject.get(event.subject)
+            if account is None:
+                continue
+            self._accounts[account.customer] = account
+            self._types.add(event.type)
+            for lane in account.lanes:
+                if lane.schedule.covers(at):
+                    period = lane.schedule.containing(at)
+                    start, end = self._span or (period.start, period.end)
+                    self._span = (min(start, period.start), max(end, period.end))
+
+    def spec(self, upto: int) -> FoldSpec | None:
+        """What to count, before and after; None if nothing can change."""
+        meters = self._tenant.catalog.meters.values()
+        counters = tuple(Counter(meter) for meter in meters if meter.event_type in self._types)
+        if self._span is None or not counters:
+            return None
+        weighing = any(weighs_time(counter.meter) for counter in counters)
+        return FoldSpec(
+            self._tenant.name,
+            0,
+            upto,
+            counters,
+            tuple(
+                FoldAccount(
+                    self._tenant.customers[key],
+                    tuple(Lane(lane.subscription, lane.schedule) for lane in account.lanes),
+                )
+                for key, account in sorted(self._accounts.items())
+            ),
+            # What weighs time depends on everything before.
+            span=None if weighing else Period(*self._span),
+        )
 
 
 def _state(spec: FoldSpec, folded: Folded) -> LiveState:

@@ -34,9 +34,13 @@ def ingest(
     finish: Callable[[Outcome], T],
     *,
     backfill: bool = False,
+    received_at: int | None = None,
 ) -> asyncio.Future[T]:
     """
     Take in the items of a body.
+
+    Args:
+        received_at: When that was; None for now.
 
     Returns:
         Resolves with `finish(outcome)` once all of it is durable, dead letters too; or raises
@@ -46,7 +50,7 @@ def ingest(
         Unavailable: Nothing of it was counted or stored.
     """
     future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-    received_at = core.clock.now()
+    received_at = core.clock.now() if received_at is None else received_at
 
     def answered(outcome: Outcome, error: Exception | None) -> None:
         if future.done():

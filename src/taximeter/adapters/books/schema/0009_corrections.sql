@@ -33,7 +33,7 @@ CREATE TABLE backfill_parts (
     events INTEGER NOT NULL,
     body BLOB NOT NULL,
     sent_from INTEGER,
-    spans TEXT CHECK (json_valid(spans)),
+    spans TEXT CHECK (spans IS NULL OR json_valid(spans)),
     PRIMARY KEY (namespace, backfill, number),
     FOREIGN KEY (namespace, backfill) REFERENCES backfills (namespace, id)
 ) STRICT;

@@ -3,6 +3,7 @@ All operations of the HTTP interface, one module a subject.
 """
 
 from taximeter.adapters.http.routes.accounting import AccountingRoutes
+from taximeter.adapters.http.routes.backfills import BackfillRoutes
 from taximeter.adapters.http.routes.billing_settings import BillingSettingsRoutes
 from taximeter.adapters.http.routes.budgets import BudgetRoutes
 from taximeter.adapters.http.routes.catalog import CatalogRoutes
@@ -37,6 +38,8 @@ def all_routes(around: Surroundings) -> list[Route]:
         *CatalogRoutes(around).routes(),
         *CorrectionRoutes(around).routes(),
         *CustomerRoutes(around).routes(),
+        *BackfillRoutes(around).routes(),
+        *CatalogRoutes(around).routes(),
         *SubscriptionRoutes(around).routes(),
         *GateRoutes(around).routes(),
         *ReservationRoutes(around).routes(),

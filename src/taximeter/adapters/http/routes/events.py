@@ -30,11 +30,18 @@ from taximeter.instants import format_instant
 from taximeter.ports import EventsQuery, StoredEvent
 from taximeter.services.billing.proof import lines_that_billed
 from taximeter.services.core import require_customer
+from taximeter.services.corrections.backfills import stage
 from taximeter.services.corrections.chain import event_at
 from taximeter.services.corrections.single import why_json
 from taximeter.services.feed import RefusedItem, Seen
 from taximeter.services.intake.admission import Outcome
-from taximeter.services.intake.ingest import answer, find_receipt, ingest, replay_dead_letters
+from taximeter.services.intake.ingest import (
+    MAX_ERRORS_SHOWN,
+    answer,
+    find_receipt,
+    ingest,
+    replay_dead_letters,
+)
 from taximeter.services.tenant import Tenant
 
 MEDIA_TYPES = (
@@ -142,10 +149,28 @@ class EventRoutes:
         finish: Callable[[Outcome], Response],
     ) -> Awaitable[Response]:
         tenant = self._around.tenant(request)
-        if parameters.backfill:
+        backfill = parameters.backfill
+        if backfill not in _NO_BACKFILL:
             request.principal.require("write")
         body, form = _events_in(request)
-        return ingest(self._core, tenant, body, form, finish, backfill=parameters.backfill)
+        if backfill not in _NO_BACKFILL and backfill not in _AT_ONCE:
+            return self._stage(tenant, backfill, body, form)
+        return ingest(self._core, tenant, body, form, finish, backfill=backfill in _AT_ONCE)
+
+    async def _stage(self, tenant: Tenant, backfill: str, body: bytes, form: Format) -> Response:
+        staged = await stage(self._core, tenant, backfill, body, form)
+        conflicts = sum(error.code == "event_conflict" for error in staged.errors)
+        told = {
+            "received": staged.received,
+            "accepted": staged.staged,
+            "duplicates": staged.duplicates,
+            "conflicts": conflicts,
+            "rejected": len(staged.errors) - conflicts,
+            "position": self._core.as_of()["position"],
+            "errors": staged.errors[:MAX_ERRORS_SHOWN],
+            "backfill": backfill,
+        }
+        return json_response(told)
 
     # --- finding ---
 
@@ -256,6 +281,8 @@ class EventRoutes:
         return json_response(replayed)
 
 
+_NO_BACKFILL = ("false", "0")
+_AT_ONCE = ("true", "1")
 _NO_PARAMETERS = shapes.EventsParameters()
 
 

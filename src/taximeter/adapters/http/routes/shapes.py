@@ -48,6 +48,7 @@ class IngestAnswer(msgspec.Struct, omit_defaults=True):
     position: str
     errors: list[Rejection]
     receipts: list[Receipt] | None = None
+    backfill: str = ""
 
 
 class AsOf(msgspec.Struct):
@@ -491,8 +492,11 @@ class ClockAnswer(msgspec.Struct):
 
 
 class EventsParameters(msgspec.Struct, forbid_unknown_fields=True):
+    """`backfill` is the id of one, to stage the events there; or true, to count them at once
+    however old they are."""
+
     receipts: bool = False
-    backfill: bool = False
+    backfill: str = "false"
 
 
 class EventListParameters(msgspec.Struct, forbid_unknown_fields=True):
