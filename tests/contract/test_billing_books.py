@@ -106,17 +106,27 @@ def test_a_coupon_is_replaced_and_withdrawn_in_its_own_namespace(books: SqliteBo
     books.put_coupon(OTHER, coupon(), audit(namespace=OTHER))
     other = coupon(max_redemptions=7, expires_at=AT + 9, once_per_customer=False)
     books.put_coupon(NS, other, audit("coupon"))
-    assert books.coupons(NS) == [(other, 0)]
+    assert books.coupons(NS, limit=9) == [(other, 0)]
     assert books.delete_coupon(NS, "c", audit("gone"))
     assert not books.delete_coupon(NS, "c", audit("never"))
-    assert (books.coupons(NS), books.coupons(OTHER)) == ([], [(coupon(), 0)])
+    assert (books.coupons(NS, limit=9), books.coupons(OTHER, limit=9)) == ([], [(coupon(), 0)])
     assert actions(books) == ["coupon", "coupon", "gone"]
+
+
+def test_coupons_are_listed_by_id_from_where_a_page_ended(books: SqliteBooks) -> None:
+    for name in ("b", "c", "a"):
+        books.put_coupon(NS, coupon(name), audit())
+    books.redeem(NS, discount(coupon="b"), audit())
+    assert books.coupons(NS, limit=2) == [(coupon("a"), 0), (coupon("b"), 1)]
+    assert books.coupons(NS, after="b", limit=2) == [(coupon("c"), 0)]
+    assert books.coupon(NS, "b") == (coupon("b"), 1)
+    assert books.coupon(OTHER, "b") is None
 
 
 def test_names_of_any_characters_are_only_names(books: SqliteBooks) -> None:
     books.put_coupon(NS, coupon(HOSTILE), audit())
     books.redeem(NS, discount(HOSTILE, HOSTILE, coupon=HOSTILE, subscription=HOSTILE), audit())
-    assert books.coupons(NS) == [(coupon(HOSTILE), 1)]
+    assert books.coupons(NS, limit=9) == [(coupon(HOSTILE), 1)]
     (found,) = books.discounts(NS)
     assert (found.id, found.customer, found.coupon) == (HOSTILE, HOSTILE, HOSTILE)
 
@@ -139,7 +149,7 @@ def test_a_coupon_is_redeemed_as_often_as_it_allows_and_once_by_a_customer(
     assert refusal(books, discount("d2", coupon="c")) == "redeemed"
     books.redeem(NS, discount("d2", "beta", coupon="c"), audit("redeem"))
     assert refusal(books, discount("d3", HOSTILE, coupon="c")) == "used_up"
-    assert books.coupons(NS) == [(coupon(max_redemptions=2), 2)]
+    assert books.coupons(NS, limit=9) == [(coupon(max_redemptions=2), 2)]
     assert actions(books) == ["redeem", "redeem"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 from tests.receivers import Answering, Inbox, receiver
 
-from taximeter.adapters.delivery.tax_engine import HttpTaxEngine
+from taximeter.adapters.delivery.tax_engine import LEFT_ALONE_S, HttpTaxEngine
 from taximeter.invoices.applied import LineDiscount
 from taximeter.invoices.invoice import Invoice, Kind, Line
 from taximeter.parties import Party
@@ -108,6 +108,29 @@ def test_nobody_there_is_a_reason_too() -> None:
     found = ask("http://127.0.0.1:9/")
     assert isinstance(found, Unknown)
     assert "cannot be reached" in found.reason
+
+
+def test_an_engine_that_is_silent_is_left_alone_for_a_moment(inbox: Inbox) -> None:
+    inbox.answer = Answering(write=lambda file: None)
+    clock = [100.0]
+    situation = Situation(TaxRules(engine=Engine(inbox.url)))
+
+    async def many() -> list[str]:
+        engine = HttpTaxEngine(allow_private=True, now=lambda: clock[0])
+        reasons: list[str] = []
+        for _ in range(5):
+            found = await engine.taxes(INVOICE, situation)
+            assert isinstance(found, Unknown)
+            reasons.append(found.reason)
+        inbox.answer = Answering(body=b'{"taxes": []}')
+        clock[0] += LEFT_ALONE_S
+        assert await engine.taxes(INVOICE, situation) == ()
+        await engine.close()
+        return reasons
+
+    reasons = asyncio.run(many())
+    assert ["in a row" in reason for reason in reasons] == [False, False, False, True, True]
+    assert len(inbox.got) == 4
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "https://localhost/", "https://10.0.0.1/"])

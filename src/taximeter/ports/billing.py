@@ -44,8 +44,14 @@ class BillingBooks(Protocol):
         """False if there is none. Discounts it gave stay, and count if it is put again."""
         ...
 
-    def coupons(self, namespace: str) -> list[tuple[Coupon, int]]:
-        """By id, each with how often it was redeemed."""
+    def coupon(self, namespace: str, coupon_id: str) -> tuple[Coupon, int] | None:
+        """With how often it was redeemed."""
+        ...
+
+    def coupons(
+        self, namespace: str, *, after: str | None = None, limit: int
+    ) -> list[tuple[Coupon, int]]:
+        """By id, those behind `after`, each with how often it was redeemed."""
         ...
 
     def redeem(self, namespace: str, discount: CustomerDiscount, audit: AuditEntry) -> None:

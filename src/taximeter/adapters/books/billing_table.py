@@ -20,6 +20,9 @@ from taximeter.ports.billing import SettingsVersion
 
 _SETTINGS: Final = "namespace, version, document, at, actor, reason"
 _COUPON: Final = "id, terms, max_redemptions, expires_at, once_per_customer, created_at"
+_REDEEMED: Final = (
+    "(SELECT count(*) FROM discounts AS d WHERE d.namespace = c.namespace AND d.coupon = c.id)"
+)
 _DISCOUNT: Final = "id, customer, terms, coupon, subscription, given_at, ended_at"
 _terms = msgspec.json.Decoder(TermsDocument)
 
@@ -94,19 +97,24 @@ class BillingTable:
                 rows.add_audit(sqlite, audit)
             return bool(done.rowcount)
 
-    def coupons(self, namespace: str) -> list[tuple[Coupon, int]]:
+    def coupon(self, namespace: str, coupon_id: str) -> tuple[Coupon, int] | None:
         with self._connection.read() as sqlite:
-            redeemed = dict(
-                sqlite.execute(
-                    "SELECT coupon, count(*) FROM discounts "
-                    "WHERE namespace = ? AND coupon IS NOT NULL GROUP BY coupon",
-                    (namespace,),
-                ).fetchall()
-            )
+            row = sqlite.execute(
+                f"SELECT {_COUPON}, {_REDEEMED} FROM coupons AS c WHERE namespace = ? AND id = ?",
+                (namespace, coupon_id),
+            ).fetchone()
+            return None if row is None else (_to_coupon(row[:-1]), row[-1])
+
+    def coupons(
+        self, namespace: str, *, after: str | None = None, limit: int
+    ) -> list[tuple[Coupon, int]]:
+        with self._connection.read() as sqlite:
             found = sqlite.execute(
-                f"SELECT {_COUPON} FROM coupons WHERE namespace = ? ORDER BY id", (namespace,)
+                f"SELECT {_COUPON}, {_REDEEMED} FROM coupons AS c "
+                "WHERE namespace = ? AND id > ? ORDER BY id LIMIT ?",
+                (namespace, after or "", limit),
             )
-            return [(_to_coupon(row), redeemed.get(row[0], 0)) for row in found]
+            return [(_to_coupon(row[:-1]), row[-1]) for row in found]
 
     # --- discounts ----------------------------------------------------------------------------
 

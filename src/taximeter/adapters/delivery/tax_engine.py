@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -27,9 +29,14 @@ from taximeter.taxes.answers import read_answer
 from taximeter.taxes.applied import AppliedTax
 from taximeter.taxes.decide import Situation, Unknown
 from taximeter.taxes.documents import dump_exemption
+from taximeter.taxes.rules import Engine
 
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 MAX_CONNECTIONS: Final = 10
+_NO_ANSWER: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
+GIVE_UP_AFTER: Final = 3
+LEFT_ALONE_S: Final = 15.0
+"""A close of thousands of invoices does not wait for each that an engine is down."""
 
 
 class HttpTaxEngine:
@@ -37,10 +44,19 @@ class HttpTaxEngine:
     Args:
         allow_private: Ask at any address, and over plain http.
         resolve: Addresses of a host, for tests.
+        now: Seconds of any clock that goes on evenly.
     """
 
-    def __init__(self, *, allow_private: bool = False, resolve: Resolve | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        resolve: Resolve | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._allow_private = allow_private
+        self._now = now
+        self._silent: dict[str, tuple[int, float]] = {}  # url -> silences in a row, last one
         self._backend = GuardedBackend(allow_private=allow_private, resolve=resolve)
         self._pool: httpcore.AsyncConnectionPool | None = None
 
@@ -49,24 +65,34 @@ class HttpTaxEngine:
     ) -> tuple[AppliedTax, ...] | Unknown:
         engine = situation.rules.engine
         assert engine is not None, "the settings name an engine"
-        try:
-            check_url(engine.url, allow_private=self._allow_private)
-            async with asyncio.timeout(engine.timeout_s):
-                status, body = await self._post(engine.url, question(invoice, situation))
-        except TimeoutError:
-            return _failed(f"did not answer within {engine.timeout_s} seconds")
-        except (Rejected, RefusedAddress) as error:
-            return _failed(f"may not be asked: {error}")
-        except (OSError, httpcore.NetworkError, httpcore.ProtocolError) as error:
-            return _failed(f"cannot be reached: {error or type(error).__name__}")
-        except (httpcore.TimeoutException, httpcore.UnsupportedProtocol) as error:
-            return _failed(f"cannot be reached: {error or type(error).__name__}")
+        silences, last = self._silent.get(engine.url, (0, 0.0))
+        if silences >= GIVE_UP_AFTER and self._now() < last + LEFT_ALONE_S:
+            return _failed(f"did not answer {silences} times in a row; try again in a moment")
+        asked = await self._asked(engine, question(invoice, situation))
+        if isinstance(asked, Unknown):
+            self._silent[engine.url] = (silences + 1, self._now())
+            return asked
+        self._silent.pop(engine.url, None)
+        status, body = asked
         if status != 200:
             return _failed(f"answered {status}")
         if len(body) > MAX_ANSWER_BYTES:
             return _failed(f"answered more than {MAX_ANSWER_BYTES} bytes")
         nets = [line.net_minor for line in invoice.lines]
         return read_answer(body, nets, invoice.currency)
+
+    async def _asked(self, engine: Engine, content: bytes) -> tuple[int, bytes] | Unknown:
+        """Status and body of an answer, or why there is none."""
+        try:
+            check_url(engine.url, allow_private=self._allow_private)
+            async with asyncio.timeout(engine.timeout_s):
+                return await self._post(engine.url, content)
+        except TimeoutError:
+            return _failed(f"did not answer within {engine.timeout_s} seconds")
+        except (Rejected, RefusedAddress) as error:
+            return _failed(f"may not be asked: {error}")
+        except (OSError, *_NO_ANSWER) as error:
+            return _failed(f"cannot be reached: {str(error) or type(error).__name__}")
 
     async def close(self) -> None:
         if self._pool is not None:

@@ -79,20 +79,17 @@ async def delete_coupon(core: Core, tenant: Tenant, coupon_id: str, actor: str) 
         raise _no_coupon(coupon_id)
 
 
-async def coupons(core: Core, tenant: Tenant) -> list[tuple[Coupon, int]]:
-    """By id, each with how often it was redeemed."""
-    return await core.books.run(core.books.books.coupons, tenant.name)
-
-
 async def find_coupon(core: Core, tenant: Tenant, coupon_id: str) -> tuple[Coupon, int]:
     """
+    With how often it was redeemed.
+
     Raises:
         NotFound: No such coupon.
     """
-    for coupon, redeemed in await coupons(core, tenant):
-        if coupon.id == coupon_id:
-            return coupon, redeemed
-    raise _no_coupon(coupon_id)
+    found = await core.books.run(core.books.books.coupon, tenant.name, coupon_id)
+    if found is None:
+        raise _no_coupon(coupon_id)
+    return found
 
 
 # --- discounts --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import msgspec
 
 from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes import shapes
-from taximeter.adapters.http.routes.paging import listed, page
+from taximeter.adapters.http.routes.paging import limit_of, listed
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 from taximeter.instants import format_instant
@@ -19,7 +19,6 @@ from taximeter.invoices.discount_documents import dump_terms
 from taximeter.services.billing.coupons import (
     CouponWish,
     DiscountWish,
-    coupons,
     delete_coupon,
     end_discount,
     find_coupon,
@@ -120,9 +119,12 @@ class CouponRoutes:
 
     async def list(self, request: Request) -> Response:
         query = request.query_as(shapes.PageParameters)
-        found = await coupons(self._core, self._around.tenant(request))
-        shown, following = page(found, lambda one: one[0].id, query.cursor, query.limit)
-        return json_response(listed([coupon_json(*one) for one in shown], following))
+        limit = limit_of(query.limit)
+        found: list[tuple[Coupon, int]] = await self._around.books(
+            "coupons", self._around.tenant(request).name, after=query.cursor, limit=limit
+        )
+        following = found[-1][0].id if len(found) == limit else None
+        return json_response(listed([coupon_json(*one) for one in found], following))
 
     async def get(self, request: Request) -> Response:
         found = await find_coupon(self._core, self._around.tenant(request), request.params["id"])
