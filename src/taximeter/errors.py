@@ -125,6 +125,7 @@ CODES: Final[dict[str, str]] = {
     "invalid_amount": "An amount or price is not an exact decimal within the limits.",
     "unknown_currency": "The currency is not an ISO 4217 code.",
     "unknown_timezone": "The time zone is not an IANA name.",
+    "rollout_over": "The rollout was rolled back or completed already.",
     "catalog_changed": "Someone else published a catalogue version meanwhile.",
     "subject_taken": "Another customer already claims this subject.",
     "subscription_exists": "The customer already has an active subscription.",

@@ -43,6 +43,10 @@ def rich(server: Served) -> Scene:
     hold = {"customer": "acme", "feature": "chat", "amount": 1, "ttl_s": 86400}
     scene.ask("POST", "/v1/reservations", hold | {"id": "r1"}, status=201)
     scene.ask("POST", "/v1/leases", hold | {"id": "l1"}, status=201)
+    catalog = scene.ask("GET", "/v1/catalog")
+    catalog["plans"]["pro"]["prices"]["tokens"]["unit"] = "0.5"
+    scene.ask("PUT", "/v1/catalog", catalog, staged=1)
+    scene.ask("PUT", "/v1/rollouts/t1", {"version": 2, "share": "0%"})
     scene.ask("PUT", "/v1/coupons/half", {"percent": 50})
     scene.ask("POST", "/v1/customers/acme/discounts", {"coupon": "half", "id": "d1"}, status=201)
     scene.ask("PUT", "/v1/alerts/a1", {"on": "usage", "feature": "chat", "thresholds": ["80%"]})
@@ -74,6 +78,8 @@ def names(rich: Scene) -> dict[str, str]:
         "reservations": "r1",
         "leases": "l1",
         "alerts": "a1",
+        "backtests": rich.ask("POST", "/v1/backtests", {"version": 1})["id"],
+        "rollouts": "t1",
         "coupons": "half",
         "discounts": "d1",
         "webhooks": "w1",

@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "rating": VALUES | {"meters", "catalog"},
     "invoices": VALUES | {"catalog", "rating", "taxes"},
     "accounting": VALUES | {"invoices"},
+    "pricing": VALUES | {"meters"},
     "documents": VALUES | {"parties", "meters", "catalog", "rating", "invoices"},
     "reconciliation": VALUES,
     "notices": VALUES | {"catalog"},

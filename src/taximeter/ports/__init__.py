@@ -34,6 +34,7 @@ from taximeter.ports.ledger import AccountSum, LedgerBook, LedgerRow, WalletRows
 from taximeter.ports.log import EventLog, LoggedEntry
 from taximeter.ports.notices import Disabling, NoticeBooks, Outcome, StoredAlert, StoredMark
 from taximeter.ports.reconciliation import ReconciliationBooks, SentCount
+from taximeter.ports.rollouts import RolloutBooks
 from taximeter.ports.rules import RuleBooks, RuleFire
 from taximeter.ports.sender import Sender, Sent
 from taximeter.ports.store import (
@@ -77,6 +78,7 @@ __all__ = [
     "PaymentSource",
     "ReconciliationBooks",
     "Recount",
+    "RolloutBooks",
     "RuleBooks",
     "RuleFire",
     "Selection",

@@ -15,6 +15,7 @@ from taximeter.ports.corrections import CorrectionBooks
 from taximeter.ports.invoices import InvoiceBooks
 from taximeter.ports.notices import NoticeBooks
 from taximeter.ports.reconciliation import ReconciliationBooks
+from taximeter.ports.rollouts import RolloutBooks
 from taximeter.ports.rules import RuleBooks
 
 
@@ -33,13 +34,21 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 class CatalogVersion(msgspec.Struct, frozen=True):
-    """One immutable version of the whole document, as canonical JSON text."""
+    """
+    One immutable version of the whole document, as canonical JSON text.
+
+    Attributes:
+        reason: Why it was published.
+        staged: It holds only for those whom a rollout puts on it.
+    """
 
     namespace: str
     version: int
     document: bytes
     created_at: int
     author: str
+    reason: str = ""
+    staged: bool = False
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -80,6 +89,7 @@ class Books(
     InvoiceBooks,
     NoticeBooks,
     RuleBooks,
+    RolloutBooks,
     AccountingBooks,
     ReconciliationBooks,
     Protocol,

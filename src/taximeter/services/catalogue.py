@@ -42,7 +42,14 @@ class Published(msgspec.Struct):
 
 
 async def publish(
-    core: Core, tenant: Tenant, document: dict[str, Any], actor: str, *, dry_run: bool = False
+    core: Core,
+    tenant: Tenant,
+    document: dict[str, Any],
+    actor: str,
+    *,
+    dry_run: bool = False,
+    staged: bool = False,
+    reason: str = "",
 ) -> Published:
     """
     Make a document the newest version of the catalogue, effective for the very next request.
@@ -50,13 +57,19 @@ async def publish(
     A new or redefined meter is folded from the beginning of the log while events go on being
     counted; short histories are done when this returns.
 
+    Args:
+        staged: It holds for nobody until a rollout puts somebody on it.
+        reason: For the record.
+
     Raises:
         DocumentInvalid: With every problem.
         Rejected: `catalog_invalid` if it drops what a running subscription needs.
     """
     catalog = parse_catalog(document)
     async with core.lock(tenant):
-        return await _publish(core, tenant, catalog, actor, dry_run=dry_run)
+        return await publish_catalog(
+            core, tenant, catalog, actor, dry_run=dry_run, staged=staged, reason=reason
+        )
 
 
 async def put_meter(
@@ -67,24 +80,35 @@ async def put_meter(
         # Read under the lock, so that of two meters put at once neither loses the other.
         document = dump_catalog(tenant.catalog)
         document["meters"] = {**document["meters"], key: meter}
-        return await _publish(core, tenant, parse_catalog(document), actor)
+        return await publish_catalog(core, tenant, parse_catalog(document), actor)
 
 
-async def _publish(
-    core: Core, tenant: Tenant, catalog: Catalog, actor: str, *, dry_run: bool = False
+async def publish_catalog(
+    core: Core,
+    tenant: Tenant,
+    catalog: Catalog,
+    actor: str,
+    *,
+    dry_run: bool = False,
+    staged: bool = False,
+    reason: str = "",
 ) -> Published:
+    """As `publish`; the namespace is locked."""
     changes = diff(tenant.catalog, catalog)
     now = core.clock.now()
     _keep_what_is_used(tenant, catalog, now)
     if not changes or dry_run:
         return Published(tenant.version, changes)
-    version = tenant.version + 1
-    await core.books.run(
-        core.books.books.add_catalog_version,
-        CatalogVersion(tenant.name, version, canonical_document(catalog), now, actor),
-        audit(tenant, now, actor, "catalog.publish", str(version), changes=len(changes)),
+    version = len(tenant.catalogs) + 1
+    stored = CatalogVersion(
+        tenant.name, version, canonical_document(catalog), now, actor, reason, staged
     )
-    tenant.add_catalog(version, catalog, now)
+    action = "catalog.stage" if staged else "catalog.publish"
+    entry = audit(tenant, now, actor, action, str(version), changes=len(changes), reason=reason)
+    await core.books.run(core.books.books.add_catalog_version, stored, entry)
+    tenant.add_catalog(version, catalog, now, staged=staged)
+    if staged:
+        return Published(version, changes)
     rebuilding = await count_as_wanted(core, tenant, f"catalogue version {version}")
     return Published(version, changes, rebuilding)
 

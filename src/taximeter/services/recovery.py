@@ -40,7 +40,8 @@ def load_tenants(books: Books, make: Callable[[str], Tenant]) -> dict[str, Tenan
         tenant = tenants[name] = make(name)
         for version in books.catalog_versions(name):
             document = msgspec.json.decode(version.document)
-            tenant.add_catalog(version.version, parse_catalog(document), version.created_at)
+            catalog = parse_catalog(document)
+            tenant.add_catalog(version.version, catalog, version.created_at, staged=version.staged)
         for customer in books.customers(name):
             tenant.know_customer(customer)
         for subscription in books.subscriptions(name):

@@ -37,6 +37,7 @@ class Tenant:
     Attributes:
         seed: Secret of this namespace for its event identities.
         catalogs: Catalogue version -> document; versions count from 1.
+        staged: Those of them that hold only for whom a rollout puts on them.
         plans: Every version of every plan and add-on.
         subscriptions: By id, also those that have ended.
         billing: How invoices are made now; `billing_version` is 0 while nobody has said so.
@@ -57,6 +58,7 @@ class Tenant:
         self.window = window
         self.catalogs: dict[int, Catalog] = {}
         self.created_at: dict[int, int] = {}
+        self.staged: set[int] = set()
         self.plans = PlanBook()
         self.customers: dict[str, Customer] = {}
         self.subscriptions: dict[str, Subscription] = {}
@@ -69,6 +71,7 @@ class Tenant:
         self.rejections: deque[Rejection] = deque(maxlen=50)
         self.rate = RateMeter()
         self.feature_counters: dict[str, str] = {}
+        self._version = 0
         self._of_customer: dict[str, tuple[Subscription, ...]] = {}
         self._timelines: dict[str, Timeline] = {}
         self._standings: dict[str, Standing] = {}
@@ -83,27 +86,38 @@ class Tenant:
 
     @property
     def version(self) -> int:
-        """The newest catalogue version; 0 while there is none."""
-        return len(self.catalogs)
+        """The newest catalogue version that is published for all; 0 while there is none."""
+        return self._version
 
     @property
     def catalog(self) -> Catalog:
         return self.catalogs.get(self.version) or Catalog()
 
-    def add_catalog(self, version: int, catalog: Catalog, created_at: int) -> None:
-        """Publish a version; `live.set_counters(wanted_counters())` makes the live state follow."""
+    def add_catalog(
+        self, version: int, catalog: Catalog, created_at: int, *, staged: bool = False
+    ) -> None:
+        """
+        Publish a version; `live.set_counters(wanted_counters())` makes the live state follow.
+
+        Args:
+            staged: It is only there to be rolled out.
+        """
         self.catalogs[version] = catalog
         self.created_at[version] = created_at
-        self.plans.add_catalog(version, catalog, created_at)
+        self.plans.add_catalog(version, catalog, created_at, staged=staged)
+        self.gives_credit = self.gives_credit or any(
+            plan.grants for plan in (*catalog.plans.values(), *catalog.addons.values())
+        )
+        if staged:
+            self.staged.add(version)
+            return
+        self._version = version
         self.feature_counters = {
             key: Counter(catalog.meters[feature.meter]).key
             for key, feature in catalog.features.items()
             if feature.meter is not None
         }
         self._standings.clear()
-        self.gives_credit = self.gives_credit or any(
-            plan.grants for plan in (*catalog.plans.values(), *catalog.addons.values())
-        )
         self.unsettled.update(self.customers)
 
     def metering_version(self, segment: Segment) -> int:

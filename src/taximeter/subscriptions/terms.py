@@ -35,11 +35,19 @@ class PlanVersion(msgspec.Struct, frozen=True):
     Attributes:
         version: The catalogue version in which it last changed; what invoices cite.
         created_at: When that version was published.
+        staged: Only segments that name exactly that version are on it.
     """
 
     plan: Plan
     version: int
     created_at: int
+    staged: bool = False
+
+    def is_named_by(self, catalog_version: int) -> bool:
+        """Whether it is in what a catalogue version contains, or was before it."""
+        if self.staged:
+            return self.version == catalog_version
+        return self.version <= catalog_version
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -110,28 +118,37 @@ class PlanBook:
         self._addons: dict[str, list[PlanVersion]] = {}
         self._current: dict[tuple[Any, ...], Terms] = {}
 
-    def add_catalog(self, version: int, catalog: Catalog, created_at: int) -> None:
-        """Versions come in order; an unchanged plan is no new version of it."""
+    def add_catalog(
+        self, version: int, catalog: Catalog, created_at: int, *, staged: bool = False
+    ) -> None:
+        """
+        Versions come in order; an unchanged plan is no new version of it.
+
+        Args:
+            staged: Nobody follows it by itself.
+        """
         self._catalogs[version] = catalog
-        self._created_at[version] = created_at
+        if not staged:
+            self._created_at[version] = created_at
         for known, found in ((self._plans, catalog.plans), (self._addons, catalog.addons)):
             for key, plan in found.items():
                 versions = known.setdefault(key, [])
-                if not versions or versions[-1].plan != plan:
-                    versions.append(PlanVersion(plan, version, created_at))
+                published = [one for one in versions if not one.staged]
+                if not published or published[-1].plan != plan:
+                    versions.append(PlanVersion(plan, version, created_at, staged))
         self._current.clear()
 
     def plan(self, key: str, catalog_version: int) -> PlanVersion | None:
         """The plan as that catalogue version has it; None if it has no such plan."""
         if key not in self._catalogs.get(catalog_version, Catalog()).plans:
             return None
-        return [p for p in self._plans[key] if p.version <= catalog_version][-1]
+        return [p for p in self._plans[key] if p.is_named_by(catalog_version)][-1]
 
     def addon(self, key: str, catalog_version: int) -> PlanVersion | None:
         """The add-on as that catalogue version has it; None if it has no such add-on."""
         if key not in self._catalogs.get(catalog_version, Catalog()).addons:
             return None
-        return [p for p in self._addons[key] if p.version <= catalog_version][-1]
+        return [p for p in self._addons[key] if p.is_named_by(catalog_version)][-1]
 
     def current(self, segment: Segment) -> Terms:
         """
@@ -210,9 +227,8 @@ def _version(versions: Sequence[PlanVersion], segment: Segment, at: int | None) 
     """The newest one a segment may be on at an instant."""
     found = versions[0]
     for one in versions:
-        is_named = one.version <= segment.catalog_version
-        is_out = not segment.pinned and (at is None or one.created_at <= at)
-        if is_named or is_out:
+        is_out = not (segment.pinned or one.staged) and (at is None or one.created_at <= at)
+        if is_out or one.is_named_by(segment.catalog_version):
             found = one
     return found
 

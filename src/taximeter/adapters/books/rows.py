@@ -31,7 +31,7 @@ _objects = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 _scopes = msgspec.json.Decoder(tuple[str, ...])
 
 KEY_COLUMNS = "id, namespace, name, prefix, digest, scopes, created_at, expires_at, revoked_at"
-CATALOG_COLUMNS = "namespace, version, document, created_at, author"
+CATALOG_COLUMNS = "namespace, version, document, created_at, author, reason, staged"
 DEAD_LETTER_COLUMNS = "id, namespace, received_at, code, detail, body, event_id, replayed_at"
 INVOICE_COLUMNS = (
     "id, namespace, number, customer, subscription, status, period_start, period_end, "
@@ -65,7 +65,8 @@ def to_key(row: tuple[Any, ...]) -> ApiKey:
 
 
 def to_catalog_version(row: tuple[Any, ...]) -> CatalogVersion:
-    return CatalogVersion(*row)
+    namespace, version, document, created_at, author, reason, staged = row
+    return CatalogVersion(namespace, version, document, created_at, author, reason, bool(staged))
 
 
 def to_dead_letter(row: tuple[Any, ...]) -> DeadLetter:

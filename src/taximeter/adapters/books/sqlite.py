@@ -22,6 +22,7 @@ from taximeter.adapters.books.correction_table import CorrectionTable
 from taximeter.adapters.books.notice_table import NoticeTable
 from taximeter.adapters.books.payment_table import PaymentTable
 from taximeter.adapters.books.reconciliation_table import ReconciliationTable
+from taximeter.adapters.books.rollout_table import RolloutTable
 from taximeter.adapters.books.rule_table import RuleTable
 from taximeter.customers import Customer, Subscription
 from taximeter.errors import NotFound, Refused, Rejected
@@ -41,6 +42,7 @@ class SqliteBooks(
     BillingTable,
     NoticeTable,
     RuleTable,
+    RolloutTable,
     AccountingTable,
     PaymentTable,
     ReconciliationTable,

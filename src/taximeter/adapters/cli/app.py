@@ -53,6 +53,10 @@ _COMMANDS: Final = (
     ("discounts", f"{_HERE}.coupons:discounts", MONEY, "What is taken off a customer's invoices."),
     ("invoices", f"{_HERE}.documents:app", MONEY, "List invoices, show one, save it as a file."),
     ("close", f"{_HERE}.invoices:close", MONEY, "Close every period that is due."),
+    ("backtest", f"{_HERE}.pricing:backtest", MONEY, "Try a catalogue on the usage of the past."),
+    ("simulate", f"{_HERE}.pricing:simulate", MONEY, "The invoices of periods to come."),
+    ("rollouts", f"{_HERE}.rollouts:rollouts", MONEY, "A version of prices for some before all."),
+    ("costs", f"{_HERE}.pricing:costs", MONEY, "What usage costs you, for margins."),
     ("explain", f"{_HERE}.explain:explain", MONEY, "Why an amount is what it is."),
     (
         "reconcile", f"{_HERE}.reconcile:reconcile", CARE,

@@ -38,6 +38,8 @@ def apply(
     /,
     *,
     yes: Annotated[bool, Parameter(name=("--yes", "-y"))] = False,
+    staged: bool = False,
+    reason: str = "",
     server: Server = HERE,
 ) -> int:
     """
@@ -49,6 +51,10 @@ def apply(
         The catalogue, YAML or JSON; - for stdin.
     yes
         Do not ask. Nobody is asked when stdin is not a terminal.
+    staged
+        For nobody yet, but to be rolled out (taximeter rollouts).
+    reason
+        For the record.
     """
     client, document = server.client(), read_file(file)
     plan = _put(client, document, dry_run=True)
@@ -61,11 +67,12 @@ def apply(
     if not (yes or server.json or _confirmed()):
         notice("Nothing was applied.")
         return DIFFERENCE
-    applied = _put(client, document, dry_run=False)
+    applied = _put(client, document, dry_run=False, staged=staged, reason=reason)
     if server.json:
         print_json(applied)
     else:
-        console().print(f"Applied: the catalogue is at version {applied['version']}.")
+        what = "Staged: nobody is on" if staged else "Applied: the catalogue is at"
+        console().print(f"{what} version {applied['version']}.")
     return OK
 
 
@@ -78,12 +85,23 @@ def read_file(file: Path) -> tuple[bytes, str]:
     return content, "application/json" if file.suffix == ".json" else "application/yaml"
 
 
-def _put(client: Client, document: tuple[bytes, str], *, dry_run: bool) -> dict[str, Any]:
+def _put(
+    client: Client,
+    document: tuple[bytes, str],
+    *,
+    dry_run: bool,
+    staged: bool = False,
+    reason: str = "",
+) -> dict[str, Any]:
     content, content_type = document
     answer: dict[str, Any] = client.request(
         "PUT",
         "/v1/catalog",
-        query={"dry_run": 1 if dry_run else None},
+        query={
+            "dry_run": 1 if dry_run else None,
+            "staged": 1 if staged else None,
+            "reason": reason or None,
+        },
         body=content,
         content_type=content_type,
     ).json()

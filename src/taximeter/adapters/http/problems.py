@@ -64,7 +64,7 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
         subscription_unchanged invoice_not_draft
         invoice_changed invoice_in_review invoice_not_in_review invoice_not_issued invoice_final
         not_repairable
-        period_open catalog_changed idempotency_in_flight
+        period_open catalog_changed rollout_over idempotency_in_flight
         not_sandbox already_resolved reservation_expired grant_ended webhook_disabled
         mail_not_configured payment_conflict payment_reversed payment_refunded
         settings_changed coupon_refused discount_exists

@@ -20,9 +20,11 @@ from taximeter.adapters.http.routes.operating import OperatingRoutes
 from taximeter.adapters.http.routes.pages import PageRoutes
 from taximeter.adapters.http.routes.payments import PaymentRoutes
 from taximeter.adapters.http.routes.portal_pages import PortalRoutes
+from taximeter.adapters.http.routes.pricing import PricingRoutes
 from taximeter.adapters.http.routes.proof import ProofRoutes
 from taximeter.adapters.http.routes.reconciliation import ReconciliationRoutes
 from taximeter.adapters.http.routes.reservations import ReservationRoutes
+from taximeter.adapters.http.routes.rollouts import RolloutRoutes
 from taximeter.adapters.http.routes.rules import RuleRoutes
 from taximeter.adapters.http.routes.subscriptions import SubscriptionRoutes
 from taximeter.adapters.http.routes.surroundings import Surroundings
@@ -55,6 +57,8 @@ def all_routes(around: Surroundings) -> list[Route]:
         *ReconciliationRoutes(around).routes(),
         *PaymentRoutes(around).routes(),
         *AccountingRoutes(around).routes(),
+        *PricingRoutes(around).routes(),
+        *RolloutRoutes(around).routes(),
         *PortalRoutes(around).routes(),
         *operating.routes(),
     ]

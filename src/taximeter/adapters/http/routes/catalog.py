@@ -10,13 +10,14 @@ import msgspec
 
 from taximeter.adapters.http.messages import JSON, Request, Response, json_response
 from taximeter.adapters.http.routes import shapes
-from taximeter.adapters.http.routes.paging import listed, page
+from taximeter.adapters.http.routes.paging import keyset, limit_of, listed, page
 from taximeter.adapters.http.routes.surroundings import Surroundings, instant
 from taximeter.adapters.http.routing import Route
 from taximeter.catalog.document import dump_catalog
 from taximeter.catalog.durations import DURATION_RULE, parse_duration
 from taximeter.catalog.yaml_reader import read_document
 from taximeter.errors import NotFound, Rejected
+from taximeter.instants import format_instant
 from taximeter.meters.definition import dump_meter
 from taximeter.services.catalogue import Published, publish, put_meter
 from taximeter.services.usage import find_meter, month_until, usage
@@ -43,7 +44,8 @@ class CatalogRoutes:
                 "PUT", "/v1/catalog", self.put,
                 scope="write", tags=("catalogue",), summary="Publish the catalogue",
                 description="JSON or YAML. A change makes a new immutable version, effective for "
-                "the very next request; `dry_run=1` only shows what would change.",
+                "the very next request; `dry_run=1` only shows what would change. `staged=1`: it "
+                "holds for nobody but those a rollout puts on it. `reason` goes on record.",
                 request=dict[str, Any], request_types=(JSON, *YAML_TYPES),
                 query=shapes.CatalogParameters, response=shapes.CatalogAnswer,
                 errors=(*CATALOG_ERRORS, "unsupported_media_type"), idempotent=True,
@@ -53,6 +55,13 @@ class CatalogRoutes:
                 scope="read", tags=("catalogue",), summary="The catalogue, newest or a version",
                 query=shapes.CatalogReadParameters, response=dict[str, Any],
                 errors=("not_found",),
+            ),
+            Route(
+                "GET", "/v1/catalog/versions", self.versions,
+                scope="read", tags=("catalogue",), summary="Who published what when, and why",
+                description="Newest first. A version is in force from when it was published, "
+                "unless it is staged.",
+                query=shapes.PageParameters, response=shapes.CatalogVersionList,
             ),
             Route(
                 "PUT", "/v1/meters/{key}", self.put_meter,
@@ -84,12 +93,15 @@ class CatalogRoutes:
         ]  # fmt: skip
 
     async def put(self, request: Request) -> Response:
+        query = request.query_as(shapes.CatalogParameters)
         published = await publish(
             self._core,
             self._around.tenant(request),
             _document_in(request),
             self._around.actor(request),
-            dry_run=request.query_as(shapes.CatalogParameters).dry_run,
+            dry_run=query.dry_run,
+            staged=query.staged,
+            reason=query.reason,
         )
         return json_response(
             {
@@ -109,6 +121,25 @@ class CatalogRoutes:
         return json_response(
             dump_catalog(catalog), headers=(("Taximeter-Catalog-Version", str(wanted)),)
         )
+
+    async def versions(self, request: Request) -> Response:
+        query = request.query_as(shapes.PageParameters)
+        before = keyset(query.cursor)
+        limit = limit_of(query.limit)
+        stored = await self._around.books("catalog_versions", self._around.tenant(request).name)
+        found = [one for one in reversed(stored) if before is None or one.version < before]
+        items = [
+            {
+                "version": one.version,
+                "created_at": format_instant(one.created_at),
+                "author": one.author,
+                "reason": one.reason,
+                "staged": one.staged,
+            }
+            for one in found[:limit]
+        ]
+        following = str(found[limit - 1].version) if len(found) > limit else None
+        return json_response(listed(items, following))
 
     async def put_meter(self, request: Request) -> Response:
         tenant = self._around.tenant(request)

@@ -534,6 +534,21 @@ class UsageParameters(msgspec.Struct, forbid_unknown_fields=True):
 
 class CatalogParameters(msgspec.Struct, forbid_unknown_fields=True):
     dry_run: bool = False
+    staged: bool = False
+    reason: str = ""
+
+
+class CatalogVersionItem(msgspec.Struct):
+    version: int
+    created_at: str
+    author: str
+    reason: str
+    staged: bool
+
+
+class CatalogVersionList(msgspec.Struct):
+    items: list[CatalogVersionItem]
+    next: str | None
 
 
 class CatalogReadParameters(msgspec.Struct, forbid_unknown_fields=True):

@@ -1,0 +1,3 @@
+"""
+Prices tried out on what was used, given to some before all, and what usage costs.
+"""
