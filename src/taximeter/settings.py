@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True):
         webhook_allow_private: Webhooks may lead to any address, and over plain http.
         smtp_url: The mail server notices go through, with its password; None for no mail.
         mail_from: The address they come from.
+        canary_every_s: How often known usage runs through the whole chain; 0 for never.
     """
 
     data: Path = Path("taximeter-data")
@@ -57,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True):
     webhook_allow_private: bool = False
     smtp_url: str | None = None
     mail_from: str = "taximeter@localhost"
+    canary_every_s: int = 0
 
 
 def read_settings(
@@ -181,4 +183,5 @@ _READERS: Final = {
     "webhook_allow_private": _read_flag,
     "smtp_url": _read_secret,
     "mail_from": _read_text,
+    "canary_every_s": read_duration,
 }

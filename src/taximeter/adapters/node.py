@@ -17,6 +17,7 @@ from pathlib import Path
 import uvloop
 
 from taximeter.adapters.books.sqlite import SqliteBooks
+from taximeter.adapters.canary import asking, canary_key
 from taximeter.adapters.clock import SandboxClock, SystemClock
 from taximeter.adapters.delivery import notice_senders
 from taximeter.adapters.delivery.tax_engine import HttpTaxEngine
@@ -43,6 +44,7 @@ from taximeter.ports import ApiKey
 from taximeter.services import recovery
 from taximeter.services.accounting import dunning
 from taximeter.services.billing import clockwork as billing_clockwork
+from taximeter.services.canary import Canary
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.corrections.backfills import go_on
 from taximeter.services.corrections.records import settle_unfinished
@@ -147,7 +149,9 @@ class Node:
             data / "events",
         )
         self.core.reconciliation = self.reconciliation
+        self.core.canary = self.canary = Canary(self.core, settings.canary_every_s)
         self.owner_key = self._ensure_owner_key()
+        self._canary_key = canary_key(data, self._books, self.clock.now())
         self._closed_segments = len(list(segment_spans(self.log.segments())))
         self._tasks: list[asyncio.Task[None]] = []
         self._follow_up: asyncio.TimerHandle | None = None
@@ -296,6 +300,7 @@ class Node:
         await self.notices.start()
         await self.rules.start()
         await self.reconciliation.start()
+        await self.canary.start(asking(settings.host, self.port, self._canary_key))
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -304,6 +309,7 @@ class Node:
                 await task
         if self.server is not None:
             await self.server.stop(STOP_GRACE_S)
+        await self.canary.stop()
         await self.reconciliation.stop()
         await self.rules.stop()
         await self.notices.stop()

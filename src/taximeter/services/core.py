@@ -34,6 +34,7 @@ from taximeter.services.telemetry import Telemetry
 from taximeter.services.tenant import Tenant
 
 if TYPE_CHECKING:
+    from taximeter.services.canary import Canary
     from taximeter.services.gate.commands import Commands
     from taximeter.services.notices.service import NoticeService
     from taximeter.services.reconciliation.service import Reconciliation
@@ -110,6 +111,7 @@ class Core:
         rules: Set by the node; without it, fires of rules are not followed up.
         press: Set by the node; without it, there are no documents.
         reconciliation: Set by the node; without it, nothing is compared.
+        canary: Set by the node.
         commands: Set by the node; without it, no credit pays an invoice.
         tax_engine: Set by the node; without it, no engine outside is asked about taxes.
     """
@@ -142,6 +144,7 @@ class Core:
         self.rules: RuleService | None = None
         self.press: Press | None = None
         self.reconciliation: Reconciliation | None = None
+        self.canary: Canary | None = None
         self.commands: Commands | None = None
         self.tax_engine: TaxEngine | None = None
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -26,6 +26,7 @@ def serve(
     accept_future_s: str | None = None,
     webhook_allow_private: bool | None = None,
     mail_from: str | None = None,
+    canary_every_s: str | None = None,
 ) -> int:
     """
     Run one embedded node until it is stopped.
@@ -57,6 +58,8 @@ def serve(
         Let webhooks lead to addresses of this machine and its network, and over plain http.
     mail_from
         Address that mail comes from; TAXIMETER_SMTP_URL says through which server.
+    canary_every_s
+        How often known usage runs through the whole chain, such as 5m; 0 for never. [default: 0]
     """
     from taximeter.settings import read_settings
 

@@ -46,6 +46,7 @@ class _NodeCollector:
         yield from self._notices()
         yield from self._rules()
         yield from self._reconciliation()
+        yield from self._canary()
         yield from self._process()
 
     def _events(self) -> Iterator[Metric]:
@@ -217,6 +218,22 @@ class _NodeCollector:
             position.add_metric([name], mark.position)
             passes.add_metric([name], mark.passes)
         yield from (gaps, position, passes)
+
+    def _canary(self) -> Iterator[Metric]:
+        canary = self._around.core.canary
+        if canary is None:
+            return
+        yield GaugeMetricFamily(
+            "taximeter_canary_ok",
+            "1 while known usage comes out of the whole chain to the cent.",
+            value=int(canary.last is None or canary.last.ok),
+        )
+        yield CounterMetricFamily(
+            "taximeter_canary_runs", "Times the canary went through the chain.", value=canary.runs
+        )
+        yield CounterMetricFamily(
+            "taximeter_canary_failures", "Those it did not come out of.", value=canary.failures
+        )
 
     def _process(self) -> Iterator[Metric]:
         used = resource.getrusage(resource.RUSAGE_SELF)

@@ -6,6 +6,7 @@ from taximeter.adapters.http.routes.accounting import AccountingRoutes
 from taximeter.adapters.http.routes.backfills import BackfillRoutes
 from taximeter.adapters.http.routes.billing_settings import BillingSettingsRoutes
 from taximeter.adapters.http.routes.budgets import BudgetRoutes
+from taximeter.adapters.http.routes.canary import CanaryRoutes
 from taximeter.adapters.http.routes.catalog import CatalogRoutes
 from taximeter.adapters.http.routes.corrections import CorrectionRoutes
 from taximeter.adapters.http.routes.coupons import CouponRoutes
@@ -55,6 +56,7 @@ def all_routes(around: Surroundings) -> list[Route]:
         *DocumentRoutes(around).routes(),
         *ProofRoutes(around).routes(),
         *ReconciliationRoutes(around).routes(),
+        *CanaryRoutes(around).routes(),
         *PaymentRoutes(around).routes(),
         *AccountingRoutes(around).routes(),
         *PricingRoutes(around).routes(),
