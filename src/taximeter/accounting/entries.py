@@ -96,13 +96,7 @@ def entries_of_issue(
         entry_of_issue(invoice, at, funded),
         *(
             entry_of_recognition(
-                f"issue:{invoice.id}:{format_month(month)}",
-                invoice.id,
-                invoice.customer,
-                invoice.currency,
-                month,
-                at,
-                minor,
+                f"issue:{invoice.id}:{format_month(month)}", invoice, month, at, minor
             )
             for month, minor in earned.items()
         ),
@@ -110,13 +104,7 @@ def entries_of_issue(
 
 
 def entry_of_recognition(
-    entry_id: str,
-    invoice: str,
-    customer: str,
-    currency: str,
-    month: date,
-    at: int,
-    earned_minor: int,
+    entry_id: str, invoice: Invoice, month: date, at: int, earned_minor: int
 ) -> JournalEntry:
     """
     Revenue of a month; negative for what turns out not to have been earned.
@@ -128,10 +116,10 @@ def entry_of_recognition(
         id=entry_id,
         at=min(at, month_start(next_month(month)) - SECOND),
         kind=EntryKind.RECOGNITION,
-        customer=customer,
-        currency=currency,
-        invoice=invoice,
-        cause={"month": format_month(month)},
+        customer=invoice.customer,
+        currency=invoice.currency,
+        invoice=invoice.id,
+        cause={"number": invoice.number, "month": format_month(month)},
         postings=postings({Account.DEFERRED: earned_minor, Account.REVENUE: -earned_minor}),
     )
 
@@ -171,7 +159,12 @@ def entry_of_credit_note(
         currency=invoice.currency,
         invoice=invoice.id,
         source=note if back_minor else None,
-        cause={"credit_note": note, "lines": dict(nets), **(cause or {})},
+        cause={
+            "number": invoice.number,
+            "credit_note": note,
+            "lines": dict(nets),
+            **(cause or {}),
+        },
         postings=postings(
             {
                 Account.RECEIVABLE: -off_minor,

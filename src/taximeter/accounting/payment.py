@@ -60,12 +60,14 @@ class PaymentState(msgspec.Struct, frozen=True):
 
     Attributes:
         allocated: Invoice -> what it pays of it, minor units; in the order of their first parts.
+        numbers: Invoice -> its number, of the same.
         refunded_minor: Paid back to the customer.
         left_minor: On the customer's account, not used yet.
     """
 
     payment: Payment
     allocated: dict[str, int]
+    numbers: dict[str, str]
     refunded_minor: int
     left_minor: int
 
@@ -89,7 +91,11 @@ class PaymentState(msgspec.Struct, frozen=True):
             "origin": payment.origin,
             "recorded_at": format_instant(payment.recorded_at),
             "invoices": [
-                {"invoice": invoice, "amount": format_minor(minor, currency)}
+                {
+                    "invoice": invoice,
+                    "number": self.numbers[invoice],
+                    "amount": format_minor(minor, currency),
+                }
                 for invoice, minor in self.allocated.items()
             ],
             "refunded": format_minor(self.refunded_minor, currency),

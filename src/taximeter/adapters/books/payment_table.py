@@ -273,14 +273,17 @@ def _not_reversed(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
 def _state(sqlite: sqlite3.Connection, namespace: str, payment: Payment) -> PaymentState:
     standing = _not_reversed(journal_table.of_source(sqlite, namespace, payment.id))
     allocated: dict[str, int] = {}
+    numbers: dict[str, str] = {}
     refunded_minor = 0
     for entry in standing:
         if entry.kind is EntryKind.ALLOCATION and entry.invoice is not None:
             minor = entry.on(Account.BALANCE)
             allocated[entry.invoice] = allocated.get(entry.invoice, 0) + minor
+            numbers[entry.invoice] = entry.cause["number"]
         elif entry.kind is EntryKind.REFUND:
             refunded_minor += entry.on(Account.BALANCE)
-    return PaymentState(payment, allocated, refunded_minor, _left(sqlite, namespace, payment.id))
+    left_minor = _left(sqlite, namespace, payment.id)
+    return PaymentState(payment, allocated, numbers, refunded_minor, left_minor)
 
 
 def _to_payment(row: tuple[Any, ...]) -> Payment:

@@ -256,9 +256,7 @@ def recognise(
     recognised = -sum(entry.on(Account.REVENUE) for entry in entries)
     minor = earned_before(services, through) - recognised
     if minor:
-        entry = entry_of_recognition(
-            entry_id, invoice.id, invoice.customer, invoice.currency, month, now, minor
-        )
+        entry = entry_of_recognition(entry_id, invoice, month, now, minor)
         journal_table.post(sqlite, namespace, [entry], now)
     return minor
 

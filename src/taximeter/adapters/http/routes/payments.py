@@ -75,6 +75,7 @@ class ReverseBody(shapes.Strict):
 
 class PaymentPart(msgspec.Struct):
     invoice: str
+    number: str
     amount: str
 
 
