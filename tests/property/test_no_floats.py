@@ -19,6 +19,7 @@ EXACT = (
     "catalog/price_models.py",
     "rating",
     "invoices",
+    "taxes",
     "credits",
     "ledger",
 )

@@ -127,19 +127,19 @@ def _free_parts(free_pico: int, lines: Sequence[Line], currency: str) -> list[in
         for tier in line.tiers:
             taken = min(free_pico, tier.quantity_pico)
             if taken:
-                value += (tier.amount - tier.flat) * taken / tier.quantity_pico
+                value += (tier.amount - tier.flat) * Fraction(taken, tier.quantity_pico)
             free_pico -= taken
             whole += tier.amount
         value, whole = value * line.multiplier, whole * line.multiplier
         # A maximum has taken off a part of the units' value already; a minimum stays due.
         whole = max(whole, whole + line.adjustment)
-        share = value / whole if whole else Fraction(0)
+        share = Fraction(value, whole) if whole else Fraction(0)
         parts.append(_rounded(share * max(0, line.net_minor), currency))
     return parts
 
 
 def _rounded(minor: Fraction, currency: str) -> int:
-    return round_minor(minor / 10 ** exponent(currency), currency)
+    return round_minor(Fraction(minor, 10 ** exponent(currency)), currency)
 
 
 def total_of(applied: Iterable[AppliedDiscount]) -> tuple[AppliedDiscount, ...]:

@@ -74,8 +74,8 @@ def _add(sums: dict[Applying, _Sum], rates: tuple[Applying, ...], net_minor: int
         found = sums.setdefault(rate, _Sum())
         found.lines_minor += net_minor
         if rate.inclusive:
-            found.own_minor += net_minor * rate.rate / (1 + together)
-            found.others_minor += net_minor * (together - rate.rate) / (1 + together)
+            found.own_minor += net_minor * Fraction(rate.rate, 1 + together)
+            found.others_minor += net_minor * Fraction(together - rate.rate, 1 + together)
         else:
             found.own_minor += net_minor * rate.rate
 
@@ -96,4 +96,4 @@ def _applied(rate: Applying, found: _Sum, currency: str) -> AppliedTax:
 
 
 def _rounded(minor: Fraction, currency: str) -> int:
-    return round_minor(minor / 10 ** exponent(currency), currency)
+    return round_minor(Fraction(minor, 10 ** exponent(currency)), currency)
