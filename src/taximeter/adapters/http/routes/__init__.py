@@ -38,11 +38,10 @@ def all_routes(around: Surroundings) -> list[Route]:
     operating = OperatingRoutes(around)
     routes = [
         *EventRoutes(around).routes(),
-        *CatalogRoutes(around).routes(),
         *CorrectionRoutes(around).routes(),
-        *CustomerRoutes(around).routes(),
         *BackfillRoutes(around).routes(),
         *CatalogRoutes(around).routes(),
+        *CustomerRoutes(around).routes(),
         *SubscriptionRoutes(around).routes(),
         *GateRoutes(around).routes(),
         *ReservationRoutes(around).routes(),
@@ -57,10 +56,10 @@ def all_routes(around: Surroundings) -> list[Route]:
         *ProofRoutes(around).routes(),
         *ReconciliationRoutes(around).routes(),
         *CanaryRoutes(around).routes(),
-        *PaymentRoutes(around).routes(),
-        *AccountingRoutes(around).routes(),
         *PricingRoutes(around).routes(),
         *RolloutRoutes(around).routes(),
+        *PaymentRoutes(around).routes(),
+        *AccountingRoutes(around).routes(),
         *PortalRoutes(around).routes(),
         *operating.routes(),
     ]
