@@ -43,6 +43,16 @@ models = st.one_of(
         amounts,
     ),
     st.builds(dict, type=st.just("package"), size=st.integers(1, 9), amount=amounts),
+    st.builds(dict, type=st.just("cost_plus"), markup=amounts, costs=amounts),
+    st.builds(
+        lambda unit, later: {
+            "type": "per_unit",
+            "unit": unit,
+            "ramp": [{"from_period": 2, "unit": later}, {"from_period": 5}],
+        },
+        amounts,
+        amounts,
+    ),
     st.builds(
         lambda unit, default: {
             "type": "matrix",

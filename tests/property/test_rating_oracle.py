@@ -241,6 +241,34 @@ def test_a_percentage_of_the_sum_is_the_sum_of_what_each_event_pays(
 
 @patient
 @given(
+    usage=st.lists(models, max_size=30),
+    costs=st.dictionaries(models, unit_prices),
+    default=unit_prices,
+    markup=fees,
+)
+def test_cost_plus_is_the_cost_of_each_unit_and_a_markup_on_all_of_it(
+    usage: list[str], costs: dict[str, Decimal], default: Decimal, markup: Decimal
+) -> None:
+    listed = {"by": "model", "default": str(default)} | {m: str(c) for m, c in costs.items()}
+    price = usage_price({"type": "cost_plus", "markup": str(markup), "costs": listed})
+    total = sum(
+        (rate_line(price, n * E12, n, (model,)).amount for model, n in Counter(usage).items()),
+        Fraction(0),
+    )
+    cost = sum((Fraction(costs.get(model, default)) for model in usage), Fraction(0))
+    assert total == cost * (1 + Fraction(markup))
+
+
+@patient
+@given(amounts=st.lists(st.decimals(0, 10**6, places=6), max_size=30))
+def test_a_dynamic_price_is_the_sum_of_what_events_say(amounts: list[Decimal]) -> None:
+    quantity = sum(map(parse_quantity, amounts))
+    expected = sum(map(Fraction, amounts), Fraction(0))
+    assert rate_line(usage_price({"type": "dynamic"}), quantity, 1).amount == expected
+
+
+@patient
+@given(
     price=prices(),
     quantity=quantities,
     factor=st.decimals(0, 10, places=2),

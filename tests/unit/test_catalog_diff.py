@@ -88,3 +88,16 @@ def test_the_first_catalogue_adds_everything() -> None:
         "meters.input_tokens",
         "plans.pro",
     ]
+
+
+def test_a_rate_that_is_added_is_one_change_however_many_there_are() -> None:
+    rates = [{"from": "USD", "to": "EUR", "rate": "0.92"}]
+    later = {"from": "USD", "to": "EUR", "rate": "0.93", "effective_at": "2026-12-01T00:00:00Z"}
+    units = {"credit": {"USD": "0.01"}}
+    before = SAMPLE | {"rates": rates, "units": units}
+    assert lines(before, before | {"rates": [*rates, later]}) == [
+        '+ rates.USD.EUR.2026-12-01T00:00:00Z: "0.93"'
+    ]
+    assert lines(before, before | {"units": {"credit": {"USD": "0.02"}}}) == [
+        '~ units.credit.USD.always: "0.01" -> "0.02"'
+    ]

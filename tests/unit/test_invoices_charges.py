@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from taximeter.catalog.prices import Price, parse_price
 from taximeter.instants import DAY, HOUR, parse_instant
 from taximeter.invoices.charges import Charge, Priced, Stretch, charged_days, charges_of
 from taximeter.periods import Period, local_day
+from taximeter.rating import Proration
 
 BASE = {"type": "flat", "amount": 30}
 TOKENS = {"type": "per_unit", "meter": "tokens", "unit": "0.01"}
@@ -25,7 +28,11 @@ def at(text: str) -> int:
 def priced(name: str = "pro", version: int = 1, quantity: int = 1, **documents: Any) -> Priced:
     documents = documents or {"base": BASE, "tokens": TOKENS}
     prices: dict[str, Price] = {key: parse_price(key, one) for key, one in documents.items()}
-    return Priced(name, version, 1, prices, quantity=quantity)
+    return Priced(name, version, 1, prices, quantity=quantity, seats=dict.fromkeys(prices, 5))
+
+
+SEATS = {"type": "seat", "feature": "seats", "unit": 30}
+NIGHT = {"from": "22:00", "to": "06:00", "factor": "0.5"}
 
 
 def cut(*parts: tuple[str, Priced | None]) -> list[Stretch]:
@@ -216,3 +223,46 @@ def test_another_quantity_of_an_add_on_splits_its_fees_and_not_its_usage() -> No
     assert [(charge.quantity, charge.days and charge.days.days) for charge in charges] == [
         (1, 10), (2, 20), (1, None),
     ]  # fmt: skip
+
+
+# --- seats and hours --------------------------------------------------------------------------
+
+
+def test_seats_are_charged_for_days_like_a_fee_and_a_pause_begins_them_anew() -> None:
+    """K4: seats that are there after a pause come then, those before a change stay."""
+    seats = priced(seats=SEATS)
+    stretches = cut(("01T00:00", seats), ("05T12:00", None), ("11T12:00", seats))
+    stretches[1] = Stretch(stretches[1].period, (seats,), paused=True)
+    first, second = charges_of(stretches, NOVEMBER, "UTC", began_before=True, goes_on=True)
+    assert [one.days and one.days.days for one in (first, second)] == [4, 20]
+    assert (first.continues, second.continues) == (True, False)
+    assert first.contracted == ((NOVEMBER.start, 5),)
+    assert first.whole == second.whole == NOVEMBER
+
+
+def test_seats_on_the_same_terms_are_one_charge_with_all_its_counts() -> None:
+    """K20"""
+    before = priced(seats=SEATS)
+    after = replace(before, seats={"seats": 9})
+    stretches = cut(("01T00:00", before), ("11T12:00", after))
+    (charge,) = charges_of(stretches, NOVEMBER, "UTC")
+    assert charge.contracted == ((NOVEMBER.start, 5), (at("2026-11-11T12:00:00Z"), 9))
+    assert charge.days == Proration(30, 30)
+
+
+def test_a_price_by_hours_is_a_charge_for_each_window_the_period_has() -> None:
+    tokens = priced(tokens=TOKENS | {"time_of_day": [NIGHT]})
+    evening = Period(at("2026-11-10T20:00:00Z"), at("2026-11-10T23:00:00Z"))
+    night, rest = charges_of([Stretch(evening, (tokens,))], NOVEMBER, "Europe/Berlin")
+    assert (night.hours, rest.hours) == ("22:00-06:00", "other hours")
+    assert night.parts == (Period(at("2026-11-10T21:00:00Z"), evening.end),)
+    assert rest.parts == (Period(evening.start, at("2026-11-10T21:00:00Z")),)
+    assert (night.factor, rest.factor) == (Fraction(1, 2), Fraction(1))
+    assert {one.reference for one in (night, rest)} == {"pro/tokens@1"}
+
+
+def test_hours_the_period_does_not_have_are_no_charge() -> None:
+    tokens = priced(tokens=TOKENS | {"time_of_day": [NIGHT]})
+    noon = Period(at("2026-11-10T11:00:00Z"), at("2026-11-10T13:00:00Z"))
+    (only,) = charges_of([Stretch(noon, (tokens,))], NOVEMBER, "UTC")
+    assert only.hours == "other hours"

@@ -10,16 +10,16 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from taximeter.catalog.document import Catalog, dump_catalog
+from taximeter.instants import format_instant
 from taximeter.meters.counter import Counter
 from taximeter.meters.reading import below
 from taximeter.meters.values import canonical_text
+from taximeter.money import format_exact
 
 Kind: TypeAlias = Literal["added", "changed", "removed"]
 
 # Sections that are only written when they have members: each member is a change by itself.
-_NO_SECTIONS: Final[dict[str, Any]] = {
-    "scopes": [], "credits": {}, "addons": {}, "rules": {}, "rates": [], "units": {},
-}  # fmt: skip
+_NO_SECTIONS: Final[dict[str, Any]] = {"scopes": [], "credits": {}, "addons": {}, "rules": {}}
 
 _SIGNS: Final[dict[str, str]] = {"added": "+", "changed": "~", "removed": "-"}
 
@@ -54,7 +54,7 @@ def diff(old: Catalog, new: Catalog) -> list[Change]:
 
     Something added or removed as a whole is one change; lists of another length are, too.
     """
-    changes = _compare("", _NO_SECTIONS | dump_catalog(old), _NO_SECTIONS | dump_catalog(new))
+    changes = _compare("", _comparable(old), _comparable(new))
     redefined = tuple(f"meters.{key}." for key in old.meters if _redefined(key, old, new))
     return [
         msgspec.structs.replace(change, refolds=True)
@@ -62,6 +62,19 @@ def diff(old: Catalog, new: Catalog) -> list[Change]:
         else change
         for change in changes
     ]
+
+
+def _comparable(catalog: Catalog) -> dict[str, Any]:
+    """The document, with rates by what they convert and since when: a new one is one change."""
+    document = _NO_SECTIONS | dump_catalog(catalog)
+    rates: dict[str, Any] = {"rates": {}, "units": {}}
+    for one in catalog.rates.table:
+        section = "units" if one.source in catalog.rates.units else "rates"
+        pair = rates[section].setdefault(one.source, {}).setdefault(one.target, {})
+        pair[format_instant(one.effective_at) if one.effective_at else "always"] = format_exact(
+            one.rate
+        )
+    return document | rates
 
 
 def _redefined(key: str, old: Catalog, new: Catalog) -> bool:
