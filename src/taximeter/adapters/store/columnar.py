@@ -357,13 +357,13 @@ class ColumnarStore:
             spec.subjects,
             after=spec.after,
             corrected=spec.corrected,
+            span=spec.span,
         )
         left_out = spec.without
         return refold(spec, ((one.event, one.time) for one in events if one.seq not in left_out))
 
     def trial(self, spec: TrialSpec) -> Trial:
         """When a rule would have fired."""
-            span=spec.span,
         self.refresh(spec.upto)
         events = received(
             self._db,
