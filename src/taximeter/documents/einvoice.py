@@ -28,7 +28,7 @@ from taximeter.documents.unit_prices import explaining_price
 from taximeter.documents.words import last_day, plain
 from taximeter.errors import Rejected
 from taximeter.invoices.applied import AppliedTax
-from taximeter.invoices.invoice import Invoice, Line
+from taximeter.invoices.invoice import Invoice, Line, Status
 from taximeter.money import exponent, format_exact, format_minor
 from taximeter.parties import COUNTRIES, Party
 from taximeter.periods import Period, local_day
@@ -188,6 +188,8 @@ def missing_of(paper: Paper) -> Iterator[str]:
     invoice = paper.invoice
     if invoice.number is None or invoice.issued_at is None:
         yield "a number (it is a draft)"
+    if paper.status is Status.VOID:
+        yield "validity (it is void)"
     if not invoice.lines:
         yield "a line"
     yield from _missing_parties(invoice)
