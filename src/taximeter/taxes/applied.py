@@ -18,7 +18,8 @@ class AppliedTax(msgspec.Struct, frozen=True):
     Attributes:
         name: As the law calls it, such as "VAT".
         jurisdiction: Country, or country and region, such as "DE" or "US-CA".
-        category: Of the lines, as their prices say; "" for the standard one.
+        category: That the rate is for; "" for the standard one, which lines of a category without
+            a rate of its own have, too.
         rate: 19/100 for 19 %.
         taxable_minor: What the rate was put on: discounted nets; of an inclusive tax without it.
         inclusive: The amount is a part of the lines, and not added to them.
