@@ -25,6 +25,7 @@ from taximeter.invoices.document_parts import (
     parse_period,
 )
 from taximeter.invoices.invoice import Invoice, Kind, Line, Lineage, Status
+from taximeter.invoices.priced_parts import dump_priced, parse_priced
 from taximeter.money import exponent, format_exact, format_minor
 from taximeter.quantities import E12, format_quantity
 from taximeter.rating import Proration, RatedTier
@@ -141,7 +142,7 @@ def _dump_line(line: Line, currency: str) -> dict[str, Any]:
         document["proration"] = msgspec.to_builtins(line.proration)
     if line.metering_version is not None:
         document["metering_version"] = line.metering_version
-    return document | _dump_beside(line, currency)
+    return document | dump_priced(line, digits) | _dump_beside(line, currency)
 
 
 def _dump_beside(line: Line, currency: str) -> dict[str, Any]:
@@ -203,6 +204,7 @@ def _parse_line(content: dict[str, Any], currency: str) -> Line:
         adjusts=None
         if content.get("adjusts") is None
         else parse_adjusts(content["adjusts"], currency),
+        **parse_priced(content),
     )
 
 
