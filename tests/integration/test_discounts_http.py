@@ -253,7 +253,7 @@ def test_terms_that_say_nothing_or_too_much_are_refused(
 
 # --- on invoices ------------------------------------------------------------------------------
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "meters": {"tokens": {"event_type": "llm.request", "aggregation": "sum",
                           "value": "data.tokens"}},
     "features": {"chat": {"type": "metered", "meter": "tokens"}},
