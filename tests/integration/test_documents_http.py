@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import subprocess
@@ -16,7 +17,7 @@ import facturx
 import pytest
 from tests import papers
 from tests.einvoices import problems_of
-from tests.integration.scene import Scene, event
+from tests.integration.scene import CATALOG, Scene, event
 from tests.serving import Served, serve
 
 SETTINGS: dict[str, Any] = {
@@ -147,6 +148,53 @@ def test_documents_are_saved_from_the_terminal(
     refused = run("pdf", "INV-000001", "-o", "no/such/place.pdf")
     assert refused.returncode == 2
     assert b"cannot be written" in refused.stderr
+
+
+def test_an_invoice_with_something_of_everything_is_valid_and_adds_up(server: Served) -> None:
+    """A parent pays for its child; two rates in the prices, a discount, prepaid credit, tiers."""
+    one = Scene(server)
+    one.set_clock("2026-11-21T12:00:00Z")
+    registration = {"country": "DE", "tax_id": "DE136695976", "inclusive": True}
+    rates = [
+        {"name": "VAT", "country": "DE", "rate": "0.19"},
+        {"name": "VAT", "country": "DE", "rate": "0.07", "category": "data"},
+    ]
+    rich = {"consolidate": "customer", "apply_credits": {"usd": "USD"}}
+    taxes = {"tax": {"registrations": [registration], "rates": rates}}
+    one.ask("PUT", "/v1/billing/settings", SETTINGS | rich | taxes)
+    catalog = copy.deepcopy(CATALOG)
+    tiers = [{"up_to": 1000, "unit": "0.1"}, {"unit": "0.07", "flat": "1.5"}]
+    catalog["plans"]["pro"] |= {
+        "prices": {
+            "tokens": {
+                "type": "graduated", "meter": "tokens", "tiers": tiers, "tax_category": "data",
+            },
+            "base": {"type": "flat", "amount": "49.99"},
+        },
+    }  # fmt: skip
+    one.publish(catalog)
+    one.customer(billing=BILLING)
+    one.customer("kid", parent="acme", paid_by_parent=True)
+    for customer in ("acme", "kid"):
+        one.subscribe(customer, start="2026-11-01T00:00:00Z")
+        one.send(event(customer, 2777, subject=customer))
+    discount = {"percent": 15, "duration": "forever", "name": "Fünfzehn Prozent"}
+    one.ask("POST", "/v1/customers/acme/discounts", discount, status=201)
+    grant = {"id": "g1", "credit": "usd", "amount": 20}
+    one.ask("POST", "/v1/customers/acme/grants", grant, status=201)
+    one.set_clock("2026-12-02T12:00:00Z")
+    (draft,) = one.close()
+    invoice = one.ask("POST", f"/v1/invoices/{draft['id']}/finalize")
+    assert len(invoice["taxes"]) == 2
+    assert Decimal(invoice["discount"]) > 0
+    assert invoice["credits_applied"] == "20.00"
+    for syntax in ("cii", "ubl"):
+        xml = document(one, invoice, "xml", format=syntax)
+        assert problems_of(xml) == []
+        assert f">{invoice['amount_due']}<".encode() in xml
+    rows = list(csv.DictReader(io.StringIO(one.raw("GET", "/v1/exports/focus").text)))
+    assert sum(Decimal(row["BilledCost"]) for row in rows) == Decimal(invoice["amount_due"])
+    assert {row["SubAccountId"] for row in rows} == {"", "kid"}
 
 
 def test_void_invoices_are_in_no_export(server: Served) -> None:

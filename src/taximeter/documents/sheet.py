@@ -190,14 +190,19 @@ def _sections(paper: Paper) -> Iterator[Section]:
         (owner, tuple(lines))
         for owner, lines in groupby(invoice.lines, lambda line: _owner(invoice, line))
     ]
-    for (customer, subscription), lines in owners:
-        title = subtotal = ""
-        if len(owners) > 1:
-            plan = lines[0].price.partition("/")[0]
-            title = plain(f"{paper.name_of(customer)} · {plan} ({subscription})")
-            total = sum(line.amount_minor for line in lines)
-            subtotal = amount(total, invoice.currency)
-        yield Section(title, subtotal, tuple(_line(paper, line, on_all) for line in lines))
+    titles = [_title(paper, customer, lines[0]) for (customer, _), lines in owners]
+    for title, ((_, subscription), lines) in zip(titles, owners, strict=True):
+        if len(owners) == 1:
+            heading = subtotal = ""
+        else:
+            heading = title if titles.count(title) == 1 else f"{title} ({subscription})"
+            subtotal = amount(sum(line.amount_minor for line in lines), invoice.currency)
+        shown = tuple(_line(paper, line, on_all) for line in lines)
+        yield Section(plain(heading), subtotal, shown)
+
+
+def _title(paper: Paper, customer: str, line: Line) -> str:
+    return f"{paper.name_of(customer)} · {line.price.partition('/')[0]}"
 
 
 def _owner(invoice: Invoice, line: Line) -> tuple[str, str]:
