@@ -145,9 +145,17 @@ def _tree(
     for tier in line.get("tiers") or ():
         tree.add(_tier_text(tier))
     if line.get("multiplier"):
-        tree.add(f"x {line['multiplier']} by its multipliers")
+        tree.add(f"x {line['multiplier']} by its {'hours' if 'hours' in line else 'multipliers'}")
+    if line.get("seats"):
+        tree.add(_seats_text(line["seats"]))
     if line.get("adjustment"):
         tree.add(f"minimum or maximum: {line['adjustment']}")
+    for one in line.get("conversions") or ():
+        since = f" since {one['effective_at']}" if "effective_at" in one else ""
+        tree.add(
+            f"x {one['rate']}: {one['from']} to {one['to']}{since}, "
+            f"as of catalogue version {one['catalog_version']}"
+        )
     lineage = line.get("lineage")
     if lineage:
         branch = tree.add(
@@ -168,8 +176,8 @@ def _share_text(share: dict[str, Any]) -> str:
 
 
 def _of_meter(line: dict[str, Any]) -> str:
-    metered = f" {line['metered']}" if line.get("metered") else ""
-    return f" of{metered} of meter {line['meter']}" if line.get("meter") else ""
+    metered = f" of {line['metered']}" if line.get("metered") else ""
+    return f"{metered} of meter {line['meter']}" if line.get("meter") else ""
 
 
 def _tier_text(tier: dict[str, Any]) -> str:
@@ -178,6 +186,14 @@ def _tier_text(tier: dict[str, Any]) -> str:
     if tier.get("flat") not in (None, "0"):
         text += f" + {tier['flat']}"
     return f"{text} = {tier.get('amount')}"
+
+
+def _seats_text(seats: dict[str, str]) -> str:
+    unit = "seconds" if seats["mode"] == "time_weighted" else "days"
+    return (
+        f"{seats['mode']}: {seats['unit']} x {seats['charged']} / {seats['of']} seat-{unit}, "
+        f"at most {seats['peak']} at once"
+    )
 
 
 def _event_text(item: dict[str, Any]) -> str:
