@@ -103,8 +103,8 @@ def spread(net_minor: int, gross_minor: Sequence[int], rate: Fraction) -> list[i
     either sign, as discounts and corrections have.
 
     Args:
-        net_minor: The gross sum without tax, rounded once; so it lies within one unit of the sum
-            of exact shares.
+        net_minor: The gross sum without tax, rounded once; of a part that is given back, within a
+            unit of that.
 
     Returns:
         Shares that add up to `net_minor`.
@@ -113,9 +113,8 @@ def spread(net_minor: int, gross_minor: Sequence[int], rate: Fraction) -> list[i
         return [-share for share in spread(-net_minor, [-gross for gross in gross_minor], rate)]
     exact = [Fraction(gross) / (1 + rate) for gross in gross_minor]
     shares = [floor(value) for value in exact]
-    missing = net_minor - sum(shares)
     order = sorted(range(len(shares)), key=lambda place: (shares[place] - exact[place], place))
-    assert 0 <= missing <= len(order), (missing, gross_minor)
-    for place in order[:missing]:
-        shares[place] += 1
+    each, left = divmod(net_minor - sum(shares), len(order)) if order else (0, 0)
+    for rank, place in enumerate(order):
+        shares[place] += each + (rank < left)
     return shares
