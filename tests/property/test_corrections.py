@@ -124,10 +124,10 @@ class World:
     def send(self, one: Sent) -> None:
         at = START + one.day * DAY + len(self.sent) * HOUR // 7
         data = {"n": one.n, "model": one.model}
-        text = {"type": "llm", "subject": one.subject, "time": format_instant(at), "data": data}
-        self.position = self.store.append(entry([{"id": f"e{self.position}", **text}]))
+        event = Event(f"e{at}", "llm", one.subject, time=format_instant(at), data=data)
+        members = {name: value for name, value in msgspec.structs.asdict(event).items() if value}
+        self.position = self.store.append(entry([members]))
         self.sent.append(self.position)
-        event = Event(id=f"e{self.position - 1}", **text)
         self.standing[self.position] = event, at
         self.live.fold_stored([(event, at)])
 

@@ -34,6 +34,16 @@ _COMMANDS: Final = (
     ("webhooks", f"{_HERE}.notices:webhooks", CATALOG, "Who is sent notices, and how it went."),
     ("rules", f"{_HERE}.rules:rules", CATALOG, "What rules do, would do, and want reviewed."),
     ("ingest", f"{_HERE}.ingest.command:ingest", EVENTS, "Load events from JSONL, CSV or Parquet."),
+    ("retract", f"{_HERE}.corrections:retract", EVENTS, "Take an event back."),
+    ("amend", f"{_HERE}.corrections:amend", EVENTS, "Give an event other data."),
+    (
+        "corrections", f"{_HERE}.corrections:corrections", EVENTS,
+        "Events taken back or given other data, many at once.",
+    ),
+    (
+        "backfill", f"{_HERE}.corrections:backfill", EVENTS,
+        "History imported as a whole, looked at before it counts.",
+    ),
     ("tail", f"{_HERE}.tail:tail", EVENTS, "Follow events as they are decided."),
     ("usage", f"{_HERE}.usage:usage", EVENTS, "Usage of a meter over time."),
     ("check", f"{_HERE}.gate:check", GATE, "May this customer use this feature now?"),

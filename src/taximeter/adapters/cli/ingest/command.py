@@ -15,6 +15,7 @@ import msgspec
 from cyclopts import Parameter
 
 from taximeter.adapters.cli.common import FILE, Server, console, notice, print_json
+from taximeter.adapters.cli.corrections import stage_into
 from taximeter.adapters.cli.failures import DIFFERENCE, INTERRUPTED, OK
 from taximeter.adapters.cli.ingest.load import COUNTS, Batch, Item, Reject, Totals, batches, load
 from taximeter.adapters.cli.ingest.mapping import (
@@ -49,6 +50,8 @@ def ingest(
     batch: int = 1_000,
     parallel: int = 4,
     backfill: bool = False,
+    stage: str | None = None,
+    reason: str | None = None,
     from_start: bool = False,
     rejects: Path | None = None,
     server: Server = HERE,
@@ -75,7 +78,11 @@ def ingest(
     parallel
         Requests in flight. Use 1 if rows of one file may conflict with each other.
     backfill
-        Take events older than the acceptance window.
+        Take events older than the acceptance window, and count them at once.
+    stage
+        Stage the events in this backfill instead, to be looked at before they count.
+    reason
+        Open that backfill for this reason.
     from_start
         Do not go on where an interrupted load of the same file ended.
     rejects
@@ -88,7 +95,9 @@ def ingest(
     mapping_text = _read_text(map) if map else None
     stop = Stop()
     client = server.client(patience_s=PATIENCE_S, sleep=stop.sleep)
-    run = Run(client, batch, parallel, backfill, stop)
+    if stage is not None:
+        stage_into(client, stage, reason)
+    run = Run(client, batch, parallel, stage or ("1" if backfill else None), stop)
     results: dict[str, Totals] = {}
     failure: TaximeterError | None = None
     with ExitStack() as stack:
@@ -104,7 +113,7 @@ def ingest(
                 failure = error
             if failure or stop.requested:
                 break
-    _say(results, run.first_rejects, backfill, as_json=server.json)
+    _say(results, run.first_rejects, backfill or stage is not None, as_json=server.json)
     if stop.requested:
         notice("Interrupted. The same command goes on from here.")
         return INTERRUPTED
@@ -203,7 +212,7 @@ class Run:
     """What all files of one command share."""
 
     def __init__(
-        self, client: Client, batch: int, parallel: int, backfill: bool, stop: Stop
+        self, client: Client, batch: int, parallel: int, backfill: str | None, stop: Stop
     ) -> None:
         self._client, self._batch, self._parallel = client, batch, parallel
         self._backfill, self._stop = backfill, stop
@@ -248,7 +257,7 @@ class Run:
         answer: dict[str, Any] = self._client.request(
             "POST",
             "/v1/events",
-            query={"backfill": 1 if self._backfill else None},
+            query={"backfill": self._backfill},
             body=body,
             content_type="application/x-ndjson",
         ).json()
