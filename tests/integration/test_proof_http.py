@@ -143,6 +143,44 @@ def test_a_minimum_belongs_to_no_event_until_usage_has_passed_it(
     assert paid[1] == (14, "3.00")
 
 
+def test_shares_add_up_in_another_currency_by_the_hour_and_within_bounds_of_each_event(
+    server: Served,
+) -> None:
+    scene = Scene(server)
+    scene.set_clock("2026-11-20T12:00:00Z")
+    document = copy.deepcopy(CATALOG)
+    document["rates"] = [{"from": "USD", "to": "GBP", "rate": "0.78"}]
+    document["plans"]["pro"]["prices"] = {
+        "paid": {
+            "type": "percentage", "meter": "tokens", "rate": "0.03", "fixed": "0.1",
+            "min_per_event": "0.15", "max_per_event": "0.3",
+        },
+        "night": {
+            "type": "graduated", "meter": "tokens", "tiers": [{"up_to": 9, "unit": 1}, {"unit": 2}],
+            "time_of_day": [{"from": "22:00", "to": "06:00", "factor": "0.5"}],
+        },
+    }  # fmt: skip
+    scene.publish(document)
+    scene.customer(currency="GBP")
+    scene.subscribe(start="2026-11-01T00:00:00Z")
+    scene.send([event(f"e{n}", n, time=f"2026-11-{n:02}T{n + 9:02}:30:00Z") for n in range(1, 14)])
+    scene.set_clock("2026-12-01T00:00:00Z")
+    (invoice,) = scene.close()
+    assert invoice["currency"] == "GBP"
+    assert len(invoice["lines"]) == 3
+    for line in invoice["lines"]:
+        path = f"/v1/invoices/{invoice['id']}/lines/{line['id']}/rated"
+        whole = scene.ask("GET", path)
+        assert len(whole["items"]) == line["lineage"]["events"] > 0
+        exact = Fraction(whole["base"]) + sum(Fraction(one["amount"]) for one in whole["items"])
+        assert exact == Fraction(whole["exact"])
+        assert exact == Fraction("0.78") * Fraction(line.get("multiplier", "1")) * sum(
+            Fraction(tier["amount"]) for tier in line["tiers"]
+        )
+        in_parts = pages(scene, path, 3)
+        assert [one for page in in_parts for one in page["items"]] == whole["items"]
+
+
 def test_a_flat_fee_has_no_rated_records(scene: Scene, invoice: dict[str, Any]) -> None:
     path, _ = line_path(invoice, "base")
     assert scene.ask("GET", f"{path}/rated")["items"] == []

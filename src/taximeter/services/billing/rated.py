@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from taximeter.catalog.prices import Percentage, UsagePrice
+from taximeter.catalog.rates import converted
 from taximeter.errors import Rejected
 from taximeter.invoices.rated import Counted, Share, Shares
 from taximeter.meters.cells import Layout
@@ -44,7 +45,8 @@ class RatedPage(msgspec.Struct, frozen=True):
     """
     Attributes:
         base: What the line costs without any event; `base` + all shares is `exact`.
-        exact: The line's amount before it is rounded, if this is the last page.
+        exact: The line's amount before it is rounded, if this is the last page. Amounts are in the
+            invoice's currency; steps of a price in another one are in that.
         next: Where to go on; None at the end.
     """
 
@@ -77,14 +79,17 @@ async def rated_records(
     shares = Shares(price, events.group, running.counted, factor)
     records: list[RatedRecord] = []
     found = await core.store.line_events(events.scope, events.group, place.seq, limit)
+    conversions = events.line.conversions
     for stored, counted in running.run(found):
-        records.append(RatedRecord(stored, shares.next(counted)))
+        share = shares.next(counted)
+        amount = converted(share.amount, conversions)
+        records.append(RatedRecord(stored, msgspec.structs.replace(share, amount=amount)))
     last = len(found) < limit
     following = None
     if not last:
         following = _Place(found[-1].seq, running.counted.events, running.counted.value_pico).text
-    exact = shares.rated.amount if last else None
-    return RatedPage(records, base.rated.amount, exact, following)
+    exact = converted(shares.rated.amount, conversions) if last else None
+    return RatedPage(records, converted(base.rated.amount, conversions), exact, following)
 
 
 class _Place(msgspec.Struct, frozen=True):
