@@ -217,6 +217,7 @@ def test_of_many_who_redeem_at_once_exactly_as_many_succeed_as_are_allowed(scene
 
 
 def test_the_same_id_again_is_the_same_discount_and_another_one_is_refused(scene: Scene) -> None:
+    scene.publish()
     scene.customer("acme")
     body = {"id": "loyal", "percent": "12.5", "duration": "forever", "prices": ["tokens"]}
     first = scene.ask("POST", "/v1/customers/acme/discounts", body, status=201)
@@ -239,11 +240,14 @@ def test_the_same_id_again_is_the_same_discount_and_another_one_is_refused(scene
         ({"percent": 5, "duration": {"periods": 0}}, "duration.periods"),
         ({"percent": 5, "duration": "twice"}, "duration"),
         ({"percent": 5, "price": ["a"]}, "price"),
+        ({"percent": 5, "prices": ["tokns"]}, "nobody has a price 'tokns', did you mean"),
+        ({"percent": 5, "prices": ["basic/tokens"]}, "nobody has a price"),
     ],
 )
 def test_terms_that_say_nothing_or_too_much_are_refused(
     scene: Scene, body: dict[str, Any], says: str
 ) -> None:
+    scene.publish()
     scene.customer("acme")
     for method, path in (("PUT", "/v1/coupons/c"), ("POST", "/v1/customers/acme/discounts")):
         reply = scene.raw(method, path, body)

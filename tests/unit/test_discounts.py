@@ -106,6 +106,13 @@ def test_a_discount_is_for_the_prices_it_names(
     assert given([line(1_000), line(100, "base", Kind.FLAT)], some) == parts
 
 
+def test_a_price_of_an_add_on_is_named_by_it_in_whatever_plan() -> None:
+    pack = replace(line(1_000), price="pro+boost/pack@3")
+    for name, parts in (("boost/pack", [500]), ("pro+boost/pack", [500]), ("pro/pack", [])):
+        some = Discount(id="some", percent=Fraction(1, 2), prices=(name,))
+        assert given([pack], some) == [parts]
+
+
 def free(units: int) -> Discount:
     return Discount(id="free", free_pico=units * E12, prices=("tokens",))
 

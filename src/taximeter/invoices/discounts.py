@@ -33,7 +33,7 @@ class Discount(msgspec.Struct, frozen=True, kw_only=True):
         amount_minor: Above 0, of `currency`; on an invoice in another one it gives nothing.
         free_pico: Units of one price that are free, valued at what the first units of its lines
             cost; a flat fee of a tier is not waived by them.
-        prices: Keys such as "tokens", or "pro/tokens"; () for all.
+        prices: Keys such as "tokens", or "pro/tokens" with their plan or add-on; () for all.
         periods: In how many billing periods it is given, from the first on; None for ever.
     """
 
@@ -50,8 +50,11 @@ class Discount(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a line is one of those it is taken off."""
         if line.kind in _NEVER:
             return False
+        if not self.prices:
+            return True
         plan, _, key = line.price.rpartition("@")[0].rpartition("/")
-        return not self.prices or key in self.prices or f"{plan}/{key}" in self.prices
+        addon = plan.rpartition("+")[2]
+        return not {key, f"{plan}/{key}", f"{addon}/{key}"}.isdisjoint(self.prices)
 
 
 def apply_discounts(

@@ -4,6 +4,7 @@ Coupons and the discounts of customers: offered, redeemed, ended; and which are 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from taximeter.instants import parse_instant
 from taximeter.invoices.coupons import Coupon, CustomerDiscount, is_given_until
 from taximeter.invoices.discount_documents import TermsDocument, dump_terms, read_terms
 from taximeter.invoices.discounts import Discount
-from taximeter.meters.reading import KEY_RULE, is_key
+from taximeter.meters.reading import KEY_RULE, is_key, suggestion
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.customers import new_id
 from taximeter.services.tenant import Tenant
@@ -56,7 +57,7 @@ async def put_coupon(
     now = core.clock.now()
     coupon = Coupon(
         id=coupon_id,
-        terms=read_terms(_terms_of(wish), coupon_id, periods=1),
+        terms=_read(tenant, wish, coupon_id),
         max_redemptions=wish.max_redemptions,
         expires_at=None if wish.expires_at is None else parse_instant(wish.expires_at),
         once_per_customer=wish.once_per_customer,
@@ -210,7 +211,7 @@ async def _wished(
 ) -> CustomerDiscount:
     discount_id, now = wish.id or new_id("dis"), core.clock.now()
     if wish.coupon is None:
-        terms = read_terms(_terms_of(wish), discount_id, periods=1)
+        terms = _read(tenant, wish, discount_id)
     else:
         coupon, _ = await find_coupon(core, tenant, wish.coupon)
         _check_no_terms(wish)
@@ -257,6 +258,27 @@ def _check_currency(tenant: Tenant, customer: str, coupon: Coupon) -> None:
             coupon=coupon.id,
             reason="currency",
         )
+
+
+def _read(tenant: Tenant, wish: TermsDocument, discount_id: str) -> Discount:
+    terms = read_terms(_terms_of(wish), discount_id, periods=1)
+    known = set(_price_names(tenant)) if terms.prices else set()
+    for name in terms.prices:
+        if name not in known:
+            hint = suggestion(name, known)
+            raise Rejected("invalid_request", f"prices: nobody has a price {name[:80]!r}{hint}.")
+    return terms
+
+
+def _price_names(tenant: Tenant) -> Iterator[str]:
+    """As a discount may name them: of every version of the catalogue, and of single customers."""
+    for catalog in tenant.catalogs.values():
+        for plan in (*catalog.plans.values(), *catalog.addons.values()):
+            for key in plan.prices:
+                yield from (key, f"{plan.key}/{key}")
+    for subscription in tenant.subscriptions.values():
+        for segment in subscription.segments:
+            yield from segment.overrides.get("prices", ())
 
 
 def _terms_of(wish: TermsDocument) -> TermsDocument:
