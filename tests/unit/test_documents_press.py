@@ -201,6 +201,23 @@ def test_what_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytest.Monk
         asyncio.run(ProcessPress(tmp_path).pdf(sheet_of(paper()), None))
 
 
+def test_a_crowd_is_refused_before_it_waits_for_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(press_module, "MAX_WAITING", 2)
+    draft = sheet_of(paper(papers.draft()))
+
+    async def crowd() -> list[bytes | BaseException]:
+        press = ProcessPress(tmp_path)
+        return await asyncio.gather(
+            *(press.pdf(draft, None) for _ in range(3)), return_exceptions=True
+        )
+
+    *made, refused = asyncio.run(crowd())
+    assert [isinstance(one, bytes) for one in made] == [True, True]
+    assert isinstance(refused, Unavailable)
+
+
 def test_an_engine_that_fails_is_a_document_that_cannot_be_made(tmp_path: Path) -> None:
     table = Table((Column("n", ColumnType.DECIMAL),), (("no number",),))
     with pytest.raises(Unavailable) as refused:

@@ -28,6 +28,7 @@ logger = logging.getLogger("taximeter.documents")
 
 TIMEOUT_S: Final = 20.0
 AT_ONCE: Final = 2
+MAX_WAITING: Final = 64
 _LAYOUTS: Final = Path(__file__).parent / "layouts"
 
 
@@ -45,6 +46,7 @@ class ProcessPress:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
 
     async def pdf(self, sheet: Sheet, einvoice: bytes | None) -> bytes:
         job = PdfJob(msgspec.json.encode(sheet).decode(), einvoice)
@@ -65,28 +67,38 @@ class ProcessPress:
         return page.encode(), _headers()
 
     async def _run(self, job: Job) -> bytes:
-        async with self._places:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "taximeter.adapters.documents.worker",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            try:
-                talk = process.communicate(await asyncio.to_thread(msgspec.msgpack.encode, job))
-                made, errors = await asyncio.wait_for(talk, TIMEOUT_S)
-            except TimeoutError:
-                raise _unavailable("it took too long") from None
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
-        if process.returncode != 0:
-            logger.error("a document failed: %s", errors.decode(errors="replace")[-2000:])
-            raise _unavailable("the engine failed; the log says why")
-        return made
+        if self._waiting >= MAX_WAITING:
+            raise _unavailable("too many others are being made")
+        self._waiting += 1
+        try:
+            async with self._places:
+                return await _made(job)
+        finally:
+            self._waiting -= 1
+
+
+async def _made(job: Job) -> bytes:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "taximeter.adapters.documents.worker",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        talk = process.communicate(await asyncio.to_thread(msgspec.msgpack.encode, job))
+        made, errors = await asyncio.wait_for(talk, TIMEOUT_S)
+    except TimeoutError:
+        raise _unavailable("it took too long") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        logger.error("a document failed: %s", errors.decode(errors="replace")[-2000:])
+        raise _unavailable("the engine failed; the log says why")
+    return made
 
 
 def _unavailable(why: str) -> Unavailable:
