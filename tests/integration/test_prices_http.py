@@ -536,3 +536,19 @@ def test_the_shares_of_a_lines_events_are_its_amount(scene: Scene, price: dict[s
     shares = [Decimal(one["amount"]) for one in (*first["items"], *last["items"])]
     assert len(shares) == 3
     assert sum(shares) == Decimal(line["amount"])
+
+
+def test_a_prepaid_commitment_is_billed_when_it_begins_where_fees_are(scene: Scene) -> None:
+    """K10: and the period's own invoice does not have it again."""
+    document = catalog(p={"type": "per_unit", "unit": 1})
+    document["plans"]["pro"]["commitment"] = {"amount": 50, "mode": "prepaid"}
+    scene.ask("PUT", "/v1/billing/settings", {"advance_fees": "ahead"})
+    scene.set_clock("2026-11-01T00:00:00Z")
+    scene.open(document, start=START)
+    (first,) = scene.close()
+    assert kinds(first) == [("commitment", "50.00")]
+    scene.send(event("1", 20))
+    scene.set_clock("2026-12-01T00:00:00Z")
+    (second,) = scene.close()
+    assert kinds(second) == [("usage", "20.00"), ("commitment", "-20.00"), ("commitment", "50.00")]
+    assert all(verified(scene, one) for one in (first, second))

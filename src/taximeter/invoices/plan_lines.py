@@ -99,14 +99,44 @@ def plan_lines(
     added: list[Line] = []
     for one in terms:
         mine = [line for line in lines if one.counts(line)]
-        more = list(_commitment_lines(one, mine, currency))
+        more = [*_prepaid_lines(one, currency), *_commitment_lines(one, mine, currency)]
         more += _bound_lines(one, [*mine, *more], currency)
         added += more
+    return _behind(lines, added)
+
+
+def prepaid_lines(
+    terms: Sequence[PlanTerms], lines: Sequence[Line], currency: str
+) -> tuple[Line, ...]:
+    """Lines for fees in advance, and behind them what of commitments is paid in advance."""
+    return _behind(lines, [line for one in terms for line in _prepaid_lines(one, currency)])
+
+
+def is_prepaid(terms: Sequence[PlanTerms]) -> bool:
+    """Whether a commitment is paid in this period, which can be when that begins."""
+    return any(_pays_now(one) for one in terms)
+
+
+def _behind(lines: Sequence[Line], added: Sequence[Line]) -> tuple[Line, ...]:
     numbered = (
         msgspec.structs.replace(line, id=f"line_{len(lines) + n}")
         for n, line in enumerate(added, start=1)
     )
     return (*lines, *numbered)
+
+
+def _pays_now(terms: PlanTerms) -> bool:
+    commitment = terms.commitment
+    if commitment is None or commitment.mode is not CommitmentMode.PREPAID:
+        return False
+    return commitment.per is Per.PERIOD or terms.place in (TermPlace.FIRST, TermPlace.ONLY)
+
+
+def _prepaid_lines(terms: PlanTerms, currency: str) -> Iterator[Line]:
+    if terms.commitment is not None and _pays_now(terms):
+        prorated = not terms.has_term
+        whole = _minor(terms, terms.commitment.amount, currency, prorated=prorated)
+        yield _line(terms, Kind.COMMITMENT, "commitment, prepaid", whole, prorated=prorated)
 
 
 def _commitment_lines(terms: PlanTerms, lines: Sequence[Line], currency: str) -> Iterator[Line]:
@@ -119,15 +149,14 @@ def _commitment_lines(terms: PlanTerms, lines: Sequence[Line], currency: str) ->
     before = terms.drawn_before_minor if per_term else 0
     left = max(0, whole - before)
     of = f"of {format_minor(whole, currency)} {currency}"
+    is_last = not per_term or terms.place in (TermPlace.LAST, TermPlace.ONLY)
     if commitment.mode is CommitmentMode.PREPAID:
-        if terms.place in (TermPlace.FIRST, TermPlace.ONLY) or not per_term:
-            yield _line(terms, Kind.COMMITMENT, "commitment, prepaid", whole, prorated=not per_term)
         if min(drawn, left) > 0:
-            yield _line(terms, Kind.COMMITMENT, f"drawn from the commitment {of}",
-                        -min(drawn, left))  # fmt: skip
-    elif (terms.place in (TermPlace.LAST, TermPlace.ONLY) or not per_term) and left > drawn:
-        yield _line(terms, Kind.COMMITMENT, f"short of the commitment {of}", left - drawn,
-                    prorated=not per_term)  # fmt: skip
+            text = f"drawn from the commitment {of}"
+            yield _line(terms, Kind.COMMITMENT, text, -min(drawn, left))
+    elif is_last and left > drawn:
+        text = f"short of the commitment {of}"
+        yield _line(terms, Kind.COMMITMENT, text, left - drawn, prorated=not per_term)
 
 
 def _bound_lines(terms: PlanTerms, lines: Sequence[Line], currency: str) -> Iterator[Line]:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from taximeter.catalog.prices import Flat, Timing
 from taximeter.customers import Subscription
 from taximeter.invoices.charges import Charge
+from taximeter.invoices.plan_lines import is_prepaid
 from taximeter.services.billing.dues import Due, due_of
 from taximeter.services.tenant import Tenant
 
@@ -36,7 +37,9 @@ def ahead_of(
         return None
     due = due_of(tenant, subscription, index)
     fees = fees_in_advance(due)
-    return replace(due, charges=fees, part=ADVANCE) if fees else None
+    if not fees and not is_prepaid(due.terms):
+        return None
+    return replace(due, charges=fees, part=ADVANCE)
 
 
 def fees_in_advance(due: Due) -> tuple[Charge, ...]:

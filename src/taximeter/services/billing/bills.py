@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from taximeter.invoices.build import Terms, Usage, build_invoice
 from taximeter.invoices.invoice import Invoice, Line
-from taximeter.invoices.plan_lines import plan_lines
+from taximeter.invoices.plan_lines import plan_lines, prepaid_lines
 from taximeter.invoices.settings import Consolidate
 from taximeter.services.billing.ahead import ADVANCE
 from taximeter.services.billing.dues import Due
@@ -70,9 +70,10 @@ def statement(due: Due, invoice_id: str, usage: Iterable[Usage], position: int) 
     found = build_invoice(
         invoice_id, _terms(due), due.charges, usage, period=due.period, position=position
     )
-    if due.part != "period":
+    added = {ADVANCE: prepaid_lines, "period": plan_lines}.get(due.part)
+    if added is None:
         return found
-    return replace(found, lines=plan_lines(due.terms, found.lines, due.currency))
+    return replace(found, lines=added(due.terms, found.lines, due.currency))
 
 
 def priced_lines(due: Due, usage: Iterable[Usage]) -> tuple[Line, ...]:
