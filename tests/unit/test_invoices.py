@@ -421,3 +421,13 @@ def test_issuing_gives_a_number_and_changes_no_line() -> None:
     assert issued.lines == draft.lines
     assert draft.status is Status.DRAFT
     assert issued.lines[0].kind is Kind.FLAT
+
+
+def test_a_line_is_called_as_its_price_is_named() -> None:
+    fee = BASE | {"name": "Platform fee"}
+    tokens = TOKENS | {"name": "Input tokens", "group_by": ["model"]}
+    invoice = build(prices(base=fee, tokens=tokens), used("tokens", 1, "opus"))
+    assert [line.description for line in invoice.lines] == [
+        "Platform fee",
+        "Input tokens (model: opus)",
+    ]

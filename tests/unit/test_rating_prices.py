@@ -244,3 +244,18 @@ def test_an_amount_that_is_no_exact_decimal_is_refused_by_its_path(amount: objec
     with pytest.raises(Rejected, match=r"^plans\.pro\.prices\.p\.unit: ") as caught:
         parse_price("p", PER_UNIT | {"unit": amount}, path="plans.pro.prices.p")
     assert caught.value.code == "invalid_amount"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"type": "flat", "amount": 1},
+        {"type": "per_unit", "meter": "m", "unit": 1},
+        {"type": "seat", "feature": "seats", "unit": 1},
+    ],
+)
+def test_every_price_can_have_a_name_for_its_lines(document: dict[str, Any]) -> None:
+    price = parse_price("p", document | {"name": "Input tokens"})
+    assert price.name == "Input tokens"
+    assert parse_price("p", dump_price(price)) == price
+    assert "name" not in dump_price(parse_price("p", document))

@@ -43,6 +43,7 @@ class Flat(msgspec.Struct, frozen=True):
 
     Attributes:
         amount: For a whole period; not negative.
+        name: What lines call it; "": its key.
         tax_category: "" for the standard one.
         priced_in: A custom unit of the catalogue; None for the plan's currency.
         ramp: Ascending; empty for a price that stays as it is.
@@ -51,6 +52,7 @@ class Flat(msgspec.Struct, frozen=True):
     key: str
     amount: Fraction
     timing: Timing = Timing.ADVANCE
+    name: str = ""
     tax_category: str = ""
     priced_in: str | None = None
     ramp: tuple[RampStep, ...] = ()
@@ -79,7 +81,7 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
         unit: For a seat that is there for a whole period.
         count: None: those assigned, where anybody was ever given one; else those contracted.
         free: So many seats at a time cost nothing.
-        minimum, maximum: As of a usage price; `tax_category` and what follows as of `Flat`.
+        minimum, maximum: As of a usage price; `name` and what follows as of `Flat`.
     """
 
     key: str
@@ -90,6 +92,7 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
     free: int = 0
     minimum: Fraction | None = None
     maximum: Fraction | None = None
+    name: str = ""
     tax_category: str = ""
     priced_in: str | None = None
     ramp: tuple[RampStep, ...] = ()
@@ -159,7 +162,7 @@ class UsagePrice(msgspec.Struct, frozen=True, kw_only=True):
         time_of_day: The first window that holds an instant is the one that counts; each is a line
             of its own, as is the time outside of all.
         allow_estimate: Consent to bill a meter that estimates; refused without it.
-        tax_category: As of `Flat`, and what follows.
+        name: As of `Flat`, and what follows.
     """
 
     key: str
@@ -173,6 +176,7 @@ class UsagePrice(msgspec.Struct, frozen=True, kw_only=True):
     multipliers: tuple[Multiplier, ...] = ()
     time_of_day: tuple[DayWindow, ...] = ()
     allow_estimate: bool = False
+    name: str = ""
     tax_category: str = ""
     priced_in: str | None = None
     ramp: tuple[RampStep, ...] = ()

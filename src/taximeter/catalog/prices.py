@@ -123,7 +123,7 @@ class PriceType(StrEnum):
     COST_PLUS = "cost_plus"
 
 
-_COMMON_MEMBERS: Final = frozenset({"type", "tax_category", "priced_in", "ramp"})
+_COMMON_MEMBERS: Final = frozenset({"type", "name", "tax_category", "priced_in", "ramp"})
 _USAGE_MEMBERS: Final = frozenset(
     {
         "meter", "transform", "free", "minimum", "maximum", "group_by", "filter", "multipliers",
@@ -192,6 +192,8 @@ def _same_count(price: Price, other: Price, path: str) -> Price:
 def dump_price(price: Price) -> dict[str, Any]:
     """The document `parse_price` reads the same price from; decimals are text."""
     document = _dump_model(price)
+    if price.name:
+        document["name"] = price.name
     if price.tax_category:
         document["tax_category"] = price.tax_category
     if price.priced_in is not None:
@@ -407,6 +409,7 @@ _PARSERS: Final[dict[str, Callable[[str, Mapping[str, Any], str], Price]]] = {
 
 def _common(document: Mapping[str, Any], path: str) -> dict[str, Any]:
     return {
+        "name": read_optional_text(document, "name", path) or "",
         "tax_category": read_optional_text(document, "tax_category", path) or "",
         "priced_in": read_optional_text(document, "priced_in", path),
     }

@@ -177,7 +177,8 @@ def _rounded(amount: Fraction, charge: Charge, terms: Terms) -> int:
 def _usage_description(price: UsagePrice, group: dict[str, str | None], hours: str) -> str:
     values = [f"{name}: {'none' if v is None else v}" for name, v in group.items()]
     values += [hours] if hours else []
-    return f"{price.key} ({', '.join(values)})" if values else price.key
+    name = price.name or price.key
+    return f"{name} ({', '.join(values)})" if values else name
 
 
 def _flat_line(line_id: str, charge: Charge, price: Flat, terms: Terms) -> Line:
@@ -188,7 +189,7 @@ def _flat_line(line_id: str, charge: Charge, price: Flat, terms: Terms) -> Line:
     return Line(
         id=line_id,
         kind=Kind.FLAT,
-        description=f"{times}{price.key}{days}",
+        description=f"{times}{price.name or price.key}{days}",
         price=charge.reference,
         period=charge.period,
         quantity_pico=charge.quantity * E12,
@@ -207,7 +208,7 @@ def _seat_line(line_id: str, charge: Charge, price: Seat, used: Usage, terms: Te
     return Line(
         id=line_id,
         kind=Kind.SEAT,
-        description=f"{price.key} (at most {rated.peak} at once{days})",
+        description=f"{price.name or price.key} (at most {rated.peak} at once{days})",
         price=charge.reference,
         period=charge.period,
         quantity_pico=rated.quantity_pico,

@@ -158,10 +158,8 @@ def invoice_page(invoice: dict[str, Any]) -> RenderableType:
 
 
 def line_text(line: dict[str, Any]) -> str:
-    """A line's description with the group it stands for."""
-    group = ", ".join(f"{k}={v}" for k, v in (line.get("group") or {}).items())
-    text = line.get("description") or line.get("price") or line.get("kind") or line["id"]
-    return _escaped(f"{text} ({group})" if group and group not in text else text)
+    """A line's description, which says the group it stands for."""
+    return _escaped(line.get("description") or line.get("price") or line.get("kind") or line["id"])
 
 
 def period_text(period: dict[str, Any] | None) -> str:
