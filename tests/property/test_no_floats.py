@@ -14,9 +14,13 @@ PACKAGE = Path(taximeter.__file__).parent
 EXACT = (
     "quantities.py",
     "money.py",
+    "catalog/plan_terms.py",
     "catalog/prices.py",
     "catalog/price_fields.py",
     "catalog/price_models.py",
+    "catalog/price_parts.py",
+    "catalog/price_variants.py",
+    "catalog/rates.py",
     "rating",
     "invoices",
     "taxes",

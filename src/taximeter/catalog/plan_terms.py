@@ -167,7 +167,7 @@ def _read_discount(
     return PlanDiscount(
         id=discount_id,
         name=name,
-        percent=None if percent is None else percent / 100,
+        percent=None if percent is None else Fraction(percent, 100),
         amount=amount,
         free_pico=free_pico,
         prices=named,

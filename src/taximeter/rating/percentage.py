@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from math import ceil, floor
 from typing import NamedTuple
 
 from taximeter.catalog.prices import Percentage
@@ -35,8 +34,8 @@ def limits(price: Percentage) -> tuple[int, ...]:
     if not price.rate:
         return ()
     least, most = price.min_per_event, price.max_per_event
-    below = () if least is None else (ceil(_reaching(price, least)),)
-    above = () if most is None else (floor(_reaching(price, most)) + 1,)
+    below = () if least is None else (-(-_reaching(price, least) // 1),)
+    above = () if most is None else (_reaching(price, most) // 1 + 1,)
     return (*below, *above)
 
 
@@ -80,4 +79,4 @@ def _fees(price: Percentage) -> list[Fraction | None]:
 
 def _reaching(price: Percentage, fee: Fraction) -> Fraction:
     """The amount that costs so much, in pico."""
-    return (fee - price.fixed) / price.rate * E12
+    return Fraction(fee - price.fixed, price.rate) * E12
