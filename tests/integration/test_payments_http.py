@@ -374,6 +374,49 @@ def test_the_journal_is_paged_and_exported_without_formulas(books: Books) -> Non
     assert books.ask("GET", "/v1/accounting/journal", cursor="x", status=422)
 
 
+# --- prepaid credit -------------------------------------------------------------------------------
+
+
+def test_prepaid_credit_is_owed_until_it_is_spent_or_expires(books: Books) -> None:
+    """100 sold at 0.80 pay 60 of an invoice and 10 of usage; 30 expire. 50 were a gift."""
+    document = json.loads(json.dumps(CATALOG))
+    document["features"] = {"call": {"type": "metered", "meter": "calls"}}
+    document["plans"]["pro"]["entitlements"] = {"call": {"credit": "usd", "cost": 1}}
+    document["plans"]["pro"]["prices"]["base"]["amount"] = 60
+    books.set_clock("2026-09-01T00:00:00Z")
+    books.ask("PUT", "/v1/billing/settings", {"apply_credits": {"usd": "USD"}})
+    books.open(document, start="2026-09-01T00:00:00Z")
+    paid = {
+        "id": f"{books.namespace}-paid", "credit": "usd", "amount": "100", "kind": "paid",
+        "cost_basis": "0.80", "expires_at": "2026-10-15T00:00:00Z",
+    }  # fmt: skip
+    gift = {"id": f"{books.namespace}-gift", "credit": "usd", "amount": "50"}
+    for grant in (paid, gift | {"kind": "promotional", "priority": 9}):
+        books.ask("POST", "/v1/customers/acme/grants", grant, status=201)
+    for n in range(10):
+        books.send({"id": f"e{n}", "type": "call", "subject": "acme"})
+    books.set_clock("2026-10-01T00:00:00Z")
+    (draft,) = books.close()
+    books.finalize(draft["id"])
+    assert books.invoice(draft["id"])["amount_due"] == "0.00"
+    books.ask("POST", "/v1/accounting/close", {"month": "2026-09"})
+    september = {"cash": "80.00", "prepaid_credits": "-72.00", "revenue": "-68.00"}
+    # The invoice is of October 1st, what it bills of September.
+    assert books.accounts(at="2026-09-30T23:59:59Z") == september | {"deferred_revenue": "60.00"}
+    assert books.accounts() == {
+        "cash": "80.00", "prepaid_credits": "-24.00", "revenue": "-68.00", "promotions": "12.00",
+    }  # fmt: skip
+    books.set_clock("2026-11-01T00:00:00Z")
+    books.ask("POST", "/v1/accounting/close", {"month": "2026-10"})
+    assert books.accounts(at="2026-10-31T23:59:59Z") == {
+        "cash": "80.00", "revenue": "-68.00", "promotions": "12.00", "breakage": "-24.00",
+    }  # fmt: skip
+    (october,) = books.ask("GET", "/v1/accounting/recognition", from_="2026-10", to="2026-10")[
+        "items"
+    ]
+    assert (october["breakage"], october["closed"]) == ("24.00", True)
+
+
 # --- told by webhook ------------------------------------------------------------------------------
 
 

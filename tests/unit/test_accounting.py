@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tests.accounts import at, invoice, line
 
 from taximeter.accounting.aging import aged, aged_totals, bucket_of
+from taximeter.accounting.credits import Booked, Worth, entry_of_credits, worth_of
 from taximeter.accounting.dunning import reminders
 from taximeter.accounting.entries import (
     entries_of_issue,
@@ -20,7 +21,7 @@ from taximeter.accounting.entries import (
     entry_of_issue,
     reversal_of,
 )
-from taximeter.accounting.journal import Account, EntryKind, totals
+from taximeter.accounting.journal import Account, EntryKind, JournalEntry, totals
 from taximeter.accounting.matching import Allocation, Named, OpenInvoice, match, match_named
 from taximeter.accounting.nets import nets_of
 from taximeter.accounting.recognition import (
@@ -36,7 +37,10 @@ from taximeter.accounting.standing import settled
 from taximeter.errors import Refused, Rejected
 from taximeter.instants import DAY, SECOND
 from taximeter.invoices.applied import AppliedCredit, AppliedDiscount, AppliedTax, LineDiscount
+from taximeter.ledger.transaction import Kind, Transaction
+from taximeter.ledger.transaction import Posting as CreditPosting
 from taximeter.money import allocate
+from taximeter.quantities import E12
 
 VAT = AppliedTax("VAT", "DE", "", Fraction(19, 100), 10_000, 1_900)
 NOV = at("2026-11-01")
@@ -234,6 +238,60 @@ def test_months_of_the_books_are_those_of_utc() -> None:
         assert caught.value.code == "invalid_parameter"
     with pytest.raises(Rejected):
         next_month(date(9999, 12, 1))
+
+
+# --- prepaid credit -------------------------------------------------------------------------------
+
+
+def booked(kind: Kind, lot: str, units: int) -> Transaction:
+    posting = CreditPosting(f"wallet/{lot}", units * E12)
+    return Transaction(1, NOV, kind, {}, (posting, CreditPosting("other", -units * E12)), 0)
+
+
+def cost(lot: str) -> Fraction:
+    return {"paid": Fraction(1, 3)}.get(lot, Fraction(0))
+
+
+def test_credit_is_worth_what_was_paid_for_what_is_left_of_it() -> None:
+    wallet = [
+        booked(Kind.GRANT, "paid", 100), booked(Kind.GRANT, "gift", 50),
+        booked(Kind.SPEND, "paid", -40), booked(Kind.SPEND, "gift", -50),
+        booked(Kind.EXPIRE, "paid", -10), booked(Kind.REFUND, "paid", -5),
+    ]  # fmt: skip
+    worth = worth_of(wallet, "acme", "USD", cost)
+    assert worth == Worth("acme", "USD", 3_167, 333, 1_500)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from((Kind.SPEND, Kind.EXPIRE)), st.integers(1, 30)), max_size=12)
+)
+def test_month_by_month_nothing_of_what_was_sold_is_lost(steps: list[tuple[Kind, int]]) -> None:
+    """Whatever the months are, at the end all that was paid is revenue, breakage, or owed."""
+    wallet = [booked(Kind.GRANT, "paid", 100)]
+    entries: list[JournalEntry] = []
+    left, month = 100, date(2026, 1, 1)
+    for kind, most in [*steps, (Kind.SPEND, 100)]:
+        units = min(most, left)
+        left -= units
+        wallet.append(booked(kind, "paid", -units))
+        worth = worth_of(wallet, "acme", "USD", cost)
+        entry = entry_of_credits(worth, _known(entries), month, NOV)
+        entries += [] if entry is None else [entry]
+        month = next_month(month)
+        assert -totals(entries).get(Account.CREDITS, 0) == worth.left_minor
+        assert entry_of_credits(worth, _known(entries), month, NOV) is None, "again is nothing"
+    sums = totals(entries)
+    assert sums.get(Account.CREDITS, 0) == 0
+    assert sums[Account.CASH] == 3_333
+    assert sums.get(Account.REVENUE, 0) + sums.get(Account.BREAKAGE, 0) == -3_333
+    assert all(one.balanced for one in entries)
+
+
+def _known(entries: list[JournalEntry]) -> Booked:
+    sums = totals(entries)
+    return Booked(
+        sums.get(Account.CASH, 0), -sums.get(Account.BREAKAGE, 0), -sums.get(Account.CREDITS, 0)
+    )
 
 
 # --- matching, aging, dunning ---------------------------------------------------------------------

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "entitlements": VALUES | {"ledger", "credits", "catalog"},
     "rating": VALUES | {"meters", "catalog"},
     "invoices": VALUES | {"catalog", "rating", "taxes"},
-    "accounting": VALUES | {"invoices"},
+    "accounting": VALUES | {"ledger", "invoices"},
     "pricing": VALUES | {"meters"},
     "documents": VALUES | {"parties", "meters", "catalog", "rating", "invoices"},
     "reconciliation": VALUES,

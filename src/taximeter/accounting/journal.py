@@ -58,8 +58,7 @@ class EntryKind(StrEnum):
     DIFFERENCE = "difference"  # the little that is missing of a payment is let go
     RECOVERY = "recovery"  # an invoice given up is paid after all
     RECOGNITION = "recognition"  # what was billed is earned
-    CREDIT_SALE = "credit_sale"  # prepaid credit is sold
-    CREDIT_USE = "credit_use"  # prepaid credit is spent without an invoice, or expires
+    CREDITS = "credits"  # prepaid credit is sold, spent or expires in a month
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):

@@ -106,7 +106,7 @@ def void(invoice: Invoice) -> Invoice:
     Raises:
         Refused: `invoice_final`.
     """
-    nobody_paid = invoice.status is Status.PAID and invoice.amount_due_minor <= 0
+    nobody_paid = invoice.status is Status.PAID and invoice.total_minor <= 0
     if Status.VOID not in TRANSITIONS[invoice.status] and not nobody_paid:
         raise Refused(
             "invoice_final",

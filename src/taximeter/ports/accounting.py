@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from taximeter.accounting.credits import Worth
 from taximeter.accounting.journal import Account, JournalEntry
 from taximeter.accounting.matching import Named, OpenInvoice
 from taximeter.accounting.payment import Payment, PaymentState
@@ -197,6 +198,14 @@ class AccountingBooks(PaymentBooks, Protocol):
         """Oldest first."""
         ...
 
-    def close_month(self, namespace: str, month: date, now: int, audit: AuditEntry) -> ClosedMonth:
-        """Recognise what was earned in it and before; nothing is dated in it afterwards."""
+    def close_month(
+        self,
+        namespace: str,
+        month: date,
+        now: int,
+        audit: AuditEntry,
+        credits: Sequence[Worth] = (),
+    ) -> ClosedMonth:
+        """Recognise what was earned in it and before; nothing is dated in it afterwards.
+        `credits`: what prepaid credit is worth at its end."""
         ...

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from taximeter.accounting.journal import Account, JournalEntry
+from taximeter.accounting.credits import Booked, Worth, entry_of_credits
+from taximeter.accounting.journal import Account, EntryKind, JournalEntry
 from taximeter.accounting.matching import OpenInvoice
 from taximeter.accounting.recognition import (
     format_month,
@@ -131,7 +132,14 @@ class AccountingTable:
             )
             return [ClosedMonth(parse_month(month), closed_at, 0) for month, closed_at in found]
 
-    def close_month(self, namespace: str, month: date, now: int, audit: AuditEntry) -> ClosedMonth:
+    def close_month(
+        self,
+        namespace: str,
+        month: date,
+        now: int,
+        audit: AuditEntry,
+        credits: Sequence[Worth] = (),
+    ) -> ClosedMonth:
         with self._connection.write() as sqlite:
             known = sqlite.execute(
                 "SELECT closed_at FROM closed_months WHERE namespace = ? AND month = ?",
@@ -142,6 +150,8 @@ class AccountingTable:
             booked = 0
             for one in _open_months(sqlite, namespace, month):
                 booked += _recognise_all(sqlite, namespace, one, now)
+                if one == month:
+                    booked += _book_credits(sqlite, namespace, credits, month, now)
                 rows.insert(
                     sqlite,
                     "closed_months",
@@ -181,6 +191,43 @@ def _recognise_all(sqlite: sqlite3.Connection, namespace: str, month: date, now:
         )
         booked += minor != 0
     return booked
+
+
+def _book_credits(
+    sqlite: sqlite3.Connection,
+    namespace: str,
+    credits: Sequence[Worth],
+    month: date,
+    now: int,
+) -> int:
+    """How many customers' credit was sold, spent or has expired."""
+    found = [
+        entry_of_credits(worth, _booked_credits(sqlite, namespace, worth, month), month, now)
+        for worth in credits
+    ]
+    entries = [entry for entry in found if entry is not None]
+    journal_table.post(sqlite, namespace, entries, now)
+    return len(entries)
+
+
+def _booked_credits(
+    sqlite: sqlite3.Connection, namespace: str, worth: Worth, month: date
+) -> Booked:
+    """By the end of a month."""
+    found = sqlite.execute(
+        "SELECT e.kind, p.account, sum(p.amount_minor) FROM journal_entries e "
+        "JOIN journal_postings p ON p.entry = e.rank "
+        "WHERE e.namespace = ? AND e.customer = ? AND e.at < ? AND e.currency = ? "
+        "AND (e.kind = 'credits' OR p.account = 'prepaid_credits') GROUP BY e.kind, p.account",
+        (namespace, worth.customer, month_start(next_month(month)), worth.currency),
+    )
+    sums = {(kind, account): minor for kind, account, minor in found}
+    left_minor = -sum(m for (_, account), m in sums.items() if account == Account.CREDITS)
+    return Booked(
+        sold_minor=sums.get((EntryKind.CREDITS, Account.CASH), 0),
+        expired_minor=-sums.get((EntryKind.CREDITS, Account.BREAKAGE), 0),
+        left_minor=left_minor,
+    )
 
 
 def _with_deferred(

@@ -22,8 +22,10 @@ from taximeter.errors import Refused, Rejected
 from taximeter.instants import format_instant
 from taximeter.money import format_minor
 from taximeter.ports import AccountTotal, ClosedMonth
+from taximeter.services.accounting.credits import worths
 from taximeter.services.billing.drafts import find_invoice
 from taximeter.services.core import Core, audit, require_customer
+from taximeter.services.gate.ledger import Ledger
 from taximeter.services.tenant import Tenant
 
 MAX_MONTHS = 120
@@ -171,9 +173,12 @@ def _revenue(
         }
 
 
-async def close_month(core: Core, tenant: Tenant, month: date, actor: str) -> ClosedMonth:
+async def close_month(
+    core: Core, tenant: Tenant, ledger: Ledger, month: date, actor: str
+) -> ClosedMonth:
     """
-    Recognise what a month has earned. Nothing is dated in it afterwards.
+    Recognise what a month has earned, and what prepaid credit was sold, spent and expired in it.
+    Nothing is dated in it afterwards.
 
     Raises:
         Refused: `period_open`.
@@ -185,12 +190,14 @@ async def close_month(core: Core, tenant: Tenant, month: date, actor: str) -> Cl
             f"{format_month(month)} has not ended; the last month that has is "
             f"{format_month(month_of(month_start(month_of(now)) - 1))}.",
         )
+    worth = await worths(core, ledger, tenant, month_start(next_month(month)))
     closed: ClosedMonth = await core.books.run(
         core.books.books.close_month,
         tenant.name,
         month,
         now,
         audit(tenant, now, actor, "accounting.close", format_month(month)),
+        worth,
     )
     return closed
 

@@ -15,8 +15,9 @@ import msgspec
 from taximeter.gate.effects import Effect, PayInvoice, RepayInvoice
 from taximeter.invoices.applied import AppliedCredit
 from taximeter.invoices.invoice import Invoice
-from taximeter.money import exponent
+from taximeter.money import exponent, round_minor
 from taximeter.quantities import E12
+from taximeter.services.accounting.credits import unit_cost
 from taximeter.services.core import Core
 from taximeter.services.gate.commands import Earlier, command_event
 from taximeter.services.tenant import Tenant
@@ -50,12 +51,13 @@ async def give_back(core: Core, tenant: Tenant, invoice: Invoice) -> None:
 
 
 def funded(tenant: Tenant, invoice: Invoice) -> dict[str, int]:
-    """Grant -> minor units somebody had paid for; nobody paid for a promotion."""
-    grants = tenant.live.gate.grants
+    """Grant -> minor units somebody had paid for what it pays; nobody paid for a promotion."""
+    unit = 10 ** exponent(invoice.currency)
     return {
-        one.grant: 0
+        one.grant: round_minor(
+            unit_cost(tenant, one.grant, one.credit) * one.amount_minor / unit, invoice.currency
+        )
         for one in invoice.credits
-        if one.grant in grants and grants[one.grant].grant.kind != "paid"
     }
 
 

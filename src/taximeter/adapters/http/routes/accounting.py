@@ -173,7 +173,11 @@ class AccountingRoutes:
     async def close(self, request: Request) -> Response:
         month = parse_month(request.json(MonthBody).month)
         closed = await reports.close_month(
-            self._core, self._around.tenant(request), month, self._around.actor(request)
+            self._core,
+            self._around.tenant(request),
+            self._around.ledger,
+            month,
+            self._around.actor(request),
         )
         answer = MonthAnswer(
             format_month(closed.month), format_instant(closed.closed_at), closed.entries
