@@ -54,16 +54,17 @@ plans:
       export: true
       seats:  5
     prices:
-      base:   {type: flat, amount: "49.00", timing: advance}
-      input:  {type: per_unit, meter: input_tokens, unit: "0.000003"}
+      base:   {type: flat, name: Pro plan, amount: "49.00", timing: advance}
+      input:  {type: per_unit, name: Input tokens, meter: input_tokens, unit: "0.000003"}
       output:
         type: graduated
+        name: Output tokens
         meter: output_tokens
         tiers:
           - {up_to: 100000, unit: "0.00002"}
           - {up_to: 400000, unit: "0.000015"}
           - {unit: "0.000012", flat: "5.00"}
-      images: {type: per_unit, meter: images, unit: "0.04", free: 20}
+      images: {type: per_unit, name: Images, meter: images, unit: "0.04", free: 20}
   scale:
     currency: EUR
     cadence: month
@@ -73,11 +74,16 @@ plans:
       export: true
       seats:  50
     prices:
-      platform: {type: flat, amount: "490.00", timing: arrears}
-      input:    {type: per_unit, meter: input_tokens, unit: "0.0000025"}
-      output:   {type: per_unit, meter: output_tokens, unit: "0.00001", group_by: [model]}
-      gpu:      {type: per_unit, meter: gpu_seconds, unit: "0.00125"}
-      images:   {type: per_unit, meter: images, unit: "0.03"}
+      platform: {type: flat, name: Scale platform, amount: "490.00", timing: arrears}
+      input:    {type: per_unit, name: Input tokens, meter: input_tokens, unit: "0.0000025"}
+      output:
+        type: per_unit
+        name: Output tokens
+        meter: output_tokens
+        unit: "0.00001"
+        group_by: [model]
+      gpu:      {type: per_unit, name: GPU seconds, meter: gpu_seconds, unit: "0.00125"}
+      images:   {type: per_unit, name: Images, meter: images, unit: "0.03"}
   prepaid:
     currency: USD
     cadence: month
