@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from taximeter.catalog.document import Catalog, dump_plan, parse_catalog
 from taximeter.catalog.entitlements import dump_entitlement, parse_entitlement
 from taximeter.catalog.features import BooleanEntitlement, Entitlement, StaticEntitlement
 from taximeter.catalog.overrides import with_overrides
+from taximeter.catalog.plan_terms import Commitment
 from taximeter.meters.reading import DocumentInvalid, Fields
 
 CATALOG = parse_catalog(SAMPLE)
@@ -142,6 +144,38 @@ def test_an_override_replaces_adds_and_takes_away_whole_members() -> None:
     assert (plan["trial"], list(plan["grants"])) == ({"days": 3}, ["gift"])
 
 
+def in_euro_too(**plan: Any) -> Catalog:
+    euro = {"prices": {"base": {"amount": 45}, "tokens": {"tiers": [{"unit": 1}]}}, "minimum": 9}
+    document = changed("plans/pro/currencies", {"EUR": euro})
+    document["plans"]["pro"] |= {"minimum": 10} | plan
+    return parse_catalog(document)
+
+
+def test_what_is_overridden_is_so_in_every_currency() -> None:
+    """A contract's price must not lose to the plan's own in the customer's currency."""
+    catalog = in_euro_too()
+    flat = {"base": {"type": "flat", "amount": 1}}
+    missing = "is missing: give it, or a rate from USD to EUR in rates"
+    assert refused(catalog, {"prices": flat, "minimum": 5}) == [
+        f"overrides.currencies.EUR.prices.base: {missing}",
+        f"overrides.currencies.EUR.minimum: {missing}",
+    ]
+    plan = with_overrides(
+        catalog, catalog.plans["pro"], {"prices": flat, "currencies": {"EUR": None}}
+    )
+    assert plan.currencies == {}
+    assert with_overrides(catalog, catalog.plans["pro"], {}) == catalog.plans["pro"]
+
+
+def test_a_contract_has_its_own_minimum_commitment_and_discounts() -> None:
+    catalog = parse_catalog(changed("plans/pro/minimum", 10))
+    overrides = {"minimum": None, "commitment": 100, "discounts": [{"percent": 20}]}
+    plan = with_overrides(catalog, catalog.plans["pro"], overrides)
+    assert plan.minimum is None
+    assert plan.commitment == Commitment(Fraction(100))
+    assert [one.percent for one in plan.discounts] == [Fraction(1, 5)]
+
+
 def test_a_contract_can_have_no_trial() -> None:
     catalog = parse_catalog(changed("plans/pro/trial", {"days": 14}))
     plan = with_overrides(catalog, catalog.plans["pro"], {"trial": None})
@@ -155,7 +189,9 @@ def test_overrides_are_checked_as_strictly_as_a_plan() -> None:
     assert refused(CATALOG, {"prices": {"x": {"type": "flat", "amount": -1}}}) == [
         "overrides.prices.x.amount: must not be negative"
     ]
-    assert refused(CATALOG, {"currency": "EUR"}) == ["overrides.currency: unknown member"]
+    assert refused(CATALOG, {"currency": "EUR"}) == [
+        "overrides.currency: unknown member, did you mean 'currencies'?"
+    ]
     assert refused(CATALOG, {"prices": {"nothing": None}}) == [
         "overrides.prices.nothing: plan 'pro' has nothing to take away here"
     ]

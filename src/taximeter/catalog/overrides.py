@@ -27,6 +27,7 @@ def with_overrides(catalog: Catalog, plan: Plan, overrides: Mapping[str, Any]) -
         overrides: {"entitlements", "prices", "grants", "currencies", "trial", "minimum",
             "maximum", "commitment", "discounts"}. A member of the first four replaces the plan's
             member of the same key as a whole, or adds it; the others replace it; null takes away.
+            What is replaced is so in every currency: amounts of the plan in another one go with it.
 
     Raises:
         DocumentInvalid: With every problem; paths begin with `overrides`.
@@ -46,4 +47,18 @@ def with_overrides(catalog: Catalog, plan: Plan, overrides: Mapping[str, Any]) -
     document |= {name: fields.members[name] for name in _MEMBERS if name in fields.members}
     if problems:
         raise DocumentInvalid(problems)
+    own = overrides.get("currencies") or {}
+    document["currencies"] = {
+        code: amounts if code in own else _without(amounts, overrides)
+        for code, amounts in document["currencies"].items()
+    }
     return reread_plan(catalog, plan.key, document, "overrides")
+
+
+def _without(amounts: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan's amounts in a currency, but those of what is overridden."""
+    kept = {name: amount for name, amount in amounts.items() if name not in overrides}
+    replaced = overrides.get("prices") or {}
+    prices = amounts.get("prices", {})
+    kept["prices"] = {key: price for key, price in prices.items() if key not in replaced}
+    return kept

@@ -102,11 +102,11 @@ def read_bounds(plan: Fields) -> tuple[Fraction | None, Fraction | None]:
 
 
 def read_commitment(plan: Fields, prices: Mapping[str, Price]) -> Commitment | None:
-    """Read `commitment`, such as {amount: 1000, per: term, mode: prepaid}."""
+    """Read `commitment`, such as {amount: 1000, per: term, mode: prepaid}, or just an amount."""
     value = plan.members.get("commitment")
     if value is None:
         return None
-    fields = plan.inside("commitment", value)
+    fields = plan.inside("commitment", value if isinstance(value, dict) else {"amount": value})
     fields.only(("amount", "per", "mode", "prices"))
     before = len(fields.problems)
     amount = _amount(fields, "amount")
