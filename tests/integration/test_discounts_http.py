@@ -355,7 +355,9 @@ def test_an_engine_outside_is_asked_once_and_while_it_fails_the_draft_waits(
     with receiver() as engine, serve(data, "--sandbox", "--webhook-allow-private") as server:
         scene = Scene(server)
         engine.answer = Answering(status=503)
-        scene.ask("PUT", SETTINGS, {"tax": {"engine": {"url": engine.url, "timeout_s": 5}}})
+        rules = {"engine": {"url": engine.url, "timeout_s": 5}}
+        assert scene.ask("PUT", SETTINGS, {"tax": rules})["engine_secret"].startswith("whsec_")
+        assert "engine_secret" not in scene.ask("GET", SETTINGS)
         opened(scene, billing={"country": "DE"})
         october = scene.close()[-1]
         assert october["status"] == "in_review"

@@ -15,9 +15,11 @@ from tests.receivers import Answering, Inbox, receiver
 from taximeter.adapters.delivery.tax_engine import LEFT_ALONE_S, HttpTaxEngine
 from taximeter.invoices.applied import LineDiscount
 from taximeter.invoices.invoice import Invoice, Kind, Line
+from taximeter.notices.signature import Secret, sign
 from taximeter.parties import Party
 from taximeter.periods import Period
 from taximeter.quantities import E12
+from taximeter.services.billing.tax import engine_secret
 from taximeter.taxes.answers import read_answer
 from taximeter.taxes.applied import AppliedTax
 from taximeter.taxes.decide import Situation, Unknown
@@ -57,15 +59,19 @@ def inbox() -> Iterator[Inbox]:
         yield found
 
 
+def secret_of(namespace: str) -> str:
+    return engine_secret(b"i" * 32, namespace)
+
+
 def ask(url: str, *, allow_private: bool = True, timeout_s: int = 5) -> Any:
     rules = TaxRules(engine=Engine(url, timeout_s))
     customer = Party(name="Acme", country="DE", tax_id="DE123456789")
     situation = Situation(rules, Party(name="We", country="DE"), customer, Exemption())
 
     async def asked() -> tuple[AppliedTax, ...] | Unknown:
-        engine = HttpTaxEngine(allow_private=allow_private)
+        engine = HttpTaxEngine(secret_of, allow_private=allow_private)
         try:
-            return await engine.taxes(INVOICE, situation)
+            return await engine.taxes("ns", INVOICE, situation)
         finally:
             await engine.close()
 
@@ -83,6 +89,15 @@ def test_it_is_told_who_buys_what_and_its_taxes_are_taken(inbox: Inbox) -> None:
         ("9.00", ""), ("0.00", "x"),
     ]  # fmt: skip
     assert asked["tax_exempt"] == {}
+
+
+def test_a_question_is_signed_with_the_secret_of_its_namespace(inbox: Inbox) -> None:
+    ask(inbox.url)
+    (got,) = inbox.got
+    at = int(got.headers["webhook-timestamp"])
+    for namespace, is_right in (("ns", True), ("other", False)):
+        expected = sign([Secret(secret_of(namespace))], "inv_1", at, got.body)
+        assert (got.headers["webhook-signature"] == expected) is is_right
 
 
 @pytest.mark.parametrize(
@@ -116,15 +131,15 @@ def test_an_engine_that_is_silent_is_left_alone_for_a_moment(inbox: Inbox) -> No
     situation = Situation(TaxRules(engine=Engine(inbox.url)))
 
     async def many() -> list[str]:
-        engine = HttpTaxEngine(allow_private=True, now=lambda: clock[0])
+        engine = HttpTaxEngine(secret_of, allow_private=True, now=lambda: clock[0])
         reasons: list[str] = []
         for _ in range(5):
-            found = await engine.taxes(INVOICE, situation)
+            found = await engine.taxes("ns", INVOICE, situation)
             assert isinstance(found, Unknown)
             reasons.append(found.reason)
         inbox.answer = Answering(body=b'{"taxes": []}')
         clock[0] += LEFT_ALONE_S
-        assert await engine.taxes(INVOICE, situation) == ()
+        assert await engine.taxes("ns", INVOICE, situation) == ()
         await engine.close()
         return reasons
 

@@ -44,6 +44,7 @@ from taximeter.ports import ApiKey
 from taximeter.services import recovery
 from taximeter.services.accounting import dunning
 from taximeter.services.billing import clockwork as billing_clockwork
+from taximeter.services.billing.tax import engine_secret
 from taximeter.services.canary import Canary
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.corrections.backfills import go_on
@@ -137,7 +138,10 @@ class Node:
         self.notices.load()
         self.rules = RuleService(self.core)
         self.core.rules = self.rules
-        self.tax_engine = HttpTaxEngine(allow_private=settings.webhook_allow_private)
+        self.tax_engine = HttpTaxEngine(
+            partial(engine_secret, self.keeper.secret),
+            allow_private=settings.webhook_allow_private,
+        )
         self.core.tax_engine = self.tax_engine
         self.core.press = ProcessPress(data / "documents")
         clear_witnesses(data)

@@ -11,7 +11,7 @@ from taximeter.taxes.decide import Situation, Unknown
 
 class TaxEngine(Protocol):
     async def taxes(
-        self, invoice: Invoice, situation: Situation
+        self, namespace: str, invoice: Invoice, situation: Situation
     ) -> tuple[AppliedTax, ...] | Unknown:
         """
         The taxes of an invoice, within a bounded time.

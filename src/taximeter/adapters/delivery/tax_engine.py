@@ -11,7 +11,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import httpcore
@@ -24,12 +24,15 @@ from taximeter.instants import format_instant
 from taximeter.invoices.invoice import Invoice
 from taximeter.money import format_minor
 from taximeter.notices.addresses import check_url
+from taximeter.notices.signature import Secret, sign
 from taximeter.parties import Party
 from taximeter.taxes.answers import read_answer
 from taximeter.taxes.applied import AppliedTax
 from taximeter.taxes.decide import Situation, Unknown
 from taximeter.taxes.documents import dump_exemption
 from taximeter.taxes.rules import Engine
+
+Headers: TypeAlias = list[tuple[str, str]]
 
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 MAX_CONNECTIONS: Final = 10
@@ -42,6 +45,7 @@ LEFT_ALONE_S: Final = 15.0
 class HttpTaxEngine:
     """
     Args:
+        secret_of: What questions of a namespace are signed with, as webhooks are.
         allow_private: Ask at any address, and over plain http.
         resolve: Addresses of a host, for tests.
         now: Seconds of any clock that goes on evenly.
@@ -49,11 +53,13 @@ class HttpTaxEngine:
 
     def __init__(
         self,
+        secret_of: Callable[[str], str],
         *,
         allow_private: bool = False,
         resolve: Resolve | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._secret_of = secret_of
         self._allow_private = allow_private
         self._now = now
         self._silent: dict[str, tuple[int, float]] = {}  # url -> silences in a row, last one
@@ -61,14 +67,16 @@ class HttpTaxEngine:
         self._pool: httpcore.AsyncConnectionPool | None = None
 
     async def taxes(
-        self, invoice: Invoice, situation: Situation
+        self, namespace: str, invoice: Invoice, situation: Situation
     ) -> tuple[AppliedTax, ...] | Unknown:
         engine = situation.rules.engine
         assert engine is not None, "the settings name an engine"
         silences, last = self._silent.get(engine.url, (0, 0.0))
         if silences >= GIVE_UP_AFTER and self._now() < last + LEFT_ALONE_S:
             return _failed(f"did not answer {silences} times in a row; try again in a moment")
-        asked = await self._asked(engine, question(invoice, situation))
+        content = question(invoice, situation)
+        signed = self._signed(namespace, invoice.id, content)
+        asked = await self._asked(engine, content, signed)
         if isinstance(asked, Unknown):
             self._silent[engine.url] = (silences + 1, self._now())
             return asked
@@ -81,12 +89,23 @@ class HttpTaxEngine:
         nets = [line.net_minor for line in invoice.lines]
         return read_answer(body, nets, invoice.currency)
 
-    async def _asked(self, engine: Engine, content: bytes) -> tuple[int, bytes] | Unknown:
+    def _signed(self, namespace: str, invoice_id: str, content: bytes) -> Headers:
+        at = int(time.time())  # the engine compares it with its own clock
+        signature = sign([Secret(self._secret_of(namespace))], invoice_id, at, content)
+        return [
+            ("webhook-id", invoice_id),
+            ("webhook-timestamp", str(at)),
+            ("webhook-signature", signature),
+        ]
+
+    async def _asked(
+        self, engine: Engine, content: bytes, signed: Headers
+    ) -> tuple[int, bytes] | Unknown:
         """Status and body of an answer, or why there is none."""
         try:
             check_url(engine.url, allow_private=self._allow_private)
             async with asyncio.timeout(engine.timeout_s):
-                return await self._post(engine.url, content)
+                return await self._post(engine.url, content, signed)
         except TimeoutError:
             return _failed(f"did not answer within {engine.timeout_s} seconds")
         except (Rejected, RefusedAddress) as error:
@@ -99,7 +118,7 @@ class HttpTaxEngine:
             await self._pool.aclose()
         self._backend.close()
 
-    async def _post(self, url: str, content: bytes) -> tuple[int, bytes]:
+    async def _post(self, url: str, content: bytes, signed: Headers) -> tuple[int, bytes]:
         if self._pool is None:  # most nodes never ask
             self._pool = httpcore.AsyncConnectionPool(
                 ssl_context=ssl.create_default_context(),
@@ -113,6 +132,7 @@ class HttpTaxEngine:
             ("User-Agent", f"taximeter/{__version__}"),
             ("Accept", "application/json"),
             ("Accept-Encoding", "identity"),
+            *signed,
         ]
         async with self._pool.stream("POST", url, headers=headers, content=content) as answer:
             read = bytearray()

@@ -4,8 +4,11 @@ Tax: who bills whom, and what the taxes of an invoice are, by the rules or by an
 
 from __future__ import annotations
 
+import hmac
+
 from taximeter.customers import Customer
 from taximeter.invoices.invoice import Invoice
+from taximeter.notices.signature import format_secret
 from taximeter.parties import Party
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
@@ -34,7 +37,7 @@ async def taxes_for(
         return built_in_taxes(invoice, situation)
     if core.tax_engine is None:
         return Unknown("The tax engine cannot be asked here.")
-    return await core.tax_engine.taxes(invoice, situation)
+    return await core.tax_engine.taxes(tenant.name, invoice, situation)
 
 
 def situation_of(tenant: Tenant, payer: Customer) -> Situation:
@@ -50,6 +53,16 @@ def built_in_taxes(invoice: Invoice, situation: Situation) -> tuple[AppliedTax, 
         situation,
         invoice.currency,
     )
+
+
+def engine_secret(installation: bytes, namespace: str) -> str:
+    """
+    What an engine outside can check by that a question comes from this namespace.
+
+    Args:
+        installation: Random bytes, made once per installation.
+    """
+    return format_secret(hmac.digest(installation, b"tax engine\0" + namespace.encode(), "sha256"))
 
 
 def rates_at(

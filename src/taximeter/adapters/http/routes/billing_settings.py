@@ -22,7 +22,7 @@ from taximeter.invoices.settings import (
 from taximeter.money import format_exact
 from taximeter.ports import SettingsVersion
 from taximeter.services.billing.settings import find_settings, put_settings
-from taximeter.services.billing.tax import rates_at
+from taximeter.services.billing.tax import engine_secret, rates_at
 from taximeter.services.core import require_customer
 from taximeter.taxes.decide import Unknown
 
@@ -47,6 +47,7 @@ class SettingsBody(SettingsDocument, frozen=True, kw_only=True):
     version: int | None = None
     changed_at: str | None = None
     changed_by: str | None = None
+    engine_secret: str | None = None
 
 
 class SettingsParameters(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,7 +103,8 @@ class BillingSettingsRoutes:
             Route(
                 "PUT", "/v1/billing/settings", self.put,
                 scope="admin", tags=("billing",), summary="How invoices are made",
-                description="The whole document: an absent member has its default again.",
+                description="The whole document: an absent member has its default again. With a "
+                "tax engine the answer has the secret that questions to it are signed with.",
                 request=SettingsBody, response=SettingsBody, idempotent=True,
                 errors=("settings_changed", "unknown_currency", "invalid_timestamp"),
                 example=_EXAMPLE,
@@ -129,17 +131,21 @@ class BillingSettingsRoutes:
 
     async def put(self, request: Request) -> Response:
         body = request.json(SettingsBody)
+        tenant = self._around.tenant(request)
         members = {name: getattr(body, name) for name in SettingsDocument.__struct_fields__}
         version = await put_settings(
             self._core,
-            self._around.tenant(request),
+            tenant,
             SettingsDocument(**members),
             self._around.actor(request),
             reason=body.reason,
             expected=body.version,
             allow_private=self._around.settings.webhook_allow_private,
         )
-        return json_response(settings_json(version))
+        shown = settings_json(version)
+        if "engine" in shown["tax"]:
+            shown["engine_secret"] = engine_secret(self._around.keeper.secret, tenant.name)
+        return json_response(shown)
 
     async def get(self, request: Request) -> Response:
         wanted = request.query_as(SettingsParameters).version
