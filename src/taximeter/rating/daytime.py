@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -38,48 +39,49 @@ class Hours(msgspec.Struct, frozen=True):
     parts: tuple[Period, ...]
 
 
-def hours_of(windows: Sequence[DayWindow], period: Period, timezone: str) -> tuple[Hours, ...]:
+@lru_cache(maxsize=1024)
+def hours_of(windows: tuple[DayWindow, ...], period: Period, timezone: str) -> tuple[Hours, ...]:
     """
     The hours of each window, of which the first that holds an instant counts; and at last what is
-    in none of them.
+    in none of them. Thousands of customers share the answer.
     """
     left = [period]
     found: list[Hours] = []
     for window in windows:
-        spans = list(_spans(window, period, timezone))
+        spans = _spans(window, period, timezone)
         parts = tuple(_common(left, spans))
         found.append(Hours(name_of_window(window), window.factor, parts))
         left = list(_without(left, spans))
     return (*found, Hours(OTHER_HOURS, Fraction(1), tuple(left)))
 
 
-def named_hours(windows: Sequence[DayWindow], name: str, period: Period, timezone: str) -> Hours:
+def named_hours(windows: tuple[DayWindow, ...], name: str, period: Period, timezone: str) -> Hours:
     """Those a line calls by a name; one of these windows has it."""
     return next(one for one in hours_of(windows, period, timezone) if one.name == name)
 
 
-def _spans(window: DayWindow, period: Period, timezone: str) -> Iterator[Period]:
-    """Where a window is around a period; ascending, joined where they touch."""
-    day = local_day(period.start, timezone) - timedelta(days=1)
-    last = local_day(period.end, timezone)
-    start = end = None
-    while day <= last:
-        if day.isoweekday() in window.days:
-            begins, ends = _bounds(window, day, timezone)
-            if start is not None and end is not None and begins > end:
-                yield Period(start, end)
-                start = None
-            start, end = begins if start is None else start, max(ends, end or ends)
-        day += timedelta(days=1)
-    if start is not None and end is not None:
-        yield Period(start, end)
+def _spans(window: DayWindow, period: Period, timezone: str) -> list[Period]:
+    """Where a window is around a period; ascending and apart."""
+    first = local_day(period.start, timezone) - timedelta(days=1)
+    days = (local_day(period.end, timezone) - first).days + 1
+    found: list[Period] = []
+    for day in (first + timedelta(days=n) for n in range(days)):
+        if day.isoweekday() not in window.days:
+            continue
+        span = _span(window, day, timezone)
+        if found and span.start <= found[-1].end:
+            found[-1] = Period(found[-1].start, max(found[-1].end, span.end))
+        elif span.start < span.end:
+            found.append(span)
+    return found
 
 
-def _bounds(window: DayWindow, day: date, timezone: str) -> tuple[int, int]:
+def _span(window: DayWindow, day: date, timezone: str) -> Period:
+    """The window that begins on a day; empty where the clocks skip all of it."""
     minutes = window.end + (_DAY_MINUTES if window.end <= window.start else 0)
     ends_on = day + timedelta(days=minutes // _DAY_MINUTES)
     start = local_clock(day, window.start, timezone)
-    return start, max(start, local_clock(ends_on, minutes % _DAY_MINUTES, timezone))
+    return Period(start, max(start, local_clock(ends_on, minutes % _DAY_MINUTES, timezone)))
 
 
 def _common(parts: Sequence[Period], spans: Sequence[Period]) -> Iterator[Period]:
