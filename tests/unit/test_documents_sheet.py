@@ -94,6 +94,8 @@ def test_lines_of_several_subscriptions_stand_apart_with_their_own_sum() -> None
     first, second = sheet_of(paper()).sections
     assert (first.title, first.subtotal) == ("Acme Robotics · pro", "206.00")
     assert (second.title, second.subtotal) == ("Acme Labs · pro", "49,381.87")
+    mixed = paper(invoice((PLAIN, fee(1, subscription="sub_2"), fee(2, id="late"))))
+    assert [len(one.lines) for one in sheet_of(mixed).sections] == [2, 1], "each once"
     twice = paper(invoice((PLAIN, fee(1, subscription="sub_2"))))
     assert [one.title for one in sheet_of(twice).sections] == [
         "Acme Robotics · pro (sub_1)", "Acme Robotics · pro (sub_2)",

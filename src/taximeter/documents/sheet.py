@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import groupby
 
 import msgspec
 
@@ -183,16 +182,16 @@ def _address(label: str, party: Party, known_as: str) -> Address:
 
 
 def _sections(paper: Paper) -> Iterator[Section]:
-    """Lines that follow each other for one customer and subscription, in the document's order."""
+    """Lines of one customer and subscription together, in the order the document names them."""
     invoice = paper.invoice
     on_all = _discounts_on_all(invoice)
-    owners = [
-        (owner, tuple(lines))
-        for owner, lines in groupby(invoice.lines, lambda line: _owner(invoice, line))
-    ]
-    titles = [_title(paper, customer, lines[0]) for (customer, _), lines in owners]
-    for title, ((_, subscription), lines) in zip(titles, owners, strict=True):
-        if len(owners) == 1:
+    owned: dict[tuple[str, str], list[Line]] = {}
+    for line in invoice.lines:
+        customer = line.customer or invoice.customer
+        owned.setdefault((customer, line.subscription or invoice.subscription), []).append(line)
+    titles = [_title(paper, customer, lines[0]) for (customer, _), lines in owned.items()]
+    for title, ((_, subscription), lines) in zip(titles, owned.items(), strict=True):
+        if len(owned) == 1:
             heading = subtotal = ""
         else:
             heading = title if titles.count(title) == 1 else f"{title} ({subscription})"
@@ -203,10 +202,6 @@ def _sections(paper: Paper) -> Iterator[Section]:
 
 def _title(paper: Paper, customer: str, line: Line) -> str:
     return f"{paper.name_of(customer)} · {line.price.partition('/')[0]}"
-
-
-def _owner(invoice: Invoice, line: Line) -> tuple[str, str]:
-    return line.customer or invoice.customer, line.subscription or invoice.subscription
 
 
 def _line(paper: Paper, line: Line, told: frozenset[str]) -> SheetLine:
@@ -333,9 +328,11 @@ def _sums(paper: Paper) -> Iterator[Sum]:
     yield Sum("Total credited" if credited else "Total", total, strong=alone)
     for credit in invoice.credits:
         name = plain(f"Credit {credit.credit}, grant {credit.grant}")
+        name = "Back into prepaid credit" if credited else name
         yield Sum(name, amount(-credit.amount_minor, currency))
     if not alone:
-        yield Sum("Amount due", amount(invoice.amount_due_minor, currency), strong=True)
+        due = "Given back" if credited else "Amount due"
+        yield Sum(due, amount(invoice.amount_due_minor, currency), strong=True)
 
 
 def _tax_name(tax: AppliedTax) -> str:
