@@ -116,6 +116,30 @@ def test_without_damage_every_stage_says_the_same(scene: Scene) -> None:
     assert scene.status()["reconciliation"]["gaps"] == 0
 
 
+def test_all_stages_of_a_customer_are_shown_side_by_side(scene: Scene) -> None:
+    invoice = next(one for one in issued(scene) if one["customer"] == "acme")
+    payment = {
+        "id": "p1", "customer": "acme", "amount": "0.05", "currency": "USD",
+        "invoices": [{"invoice": invoice["id"], "amount": "0.05"}],
+    }  # fmt: skip
+    scene.ask("POST", "/v1/payments", payment, status=201)
+    october, november = scene.ask("GET", "/v1/reconciliation/chain", customer="acme")["items"]
+    meters = {one["meter"]: one for one in october["meters"]}
+    assert meters["tokens"] == {
+        "meter": "tokens", "unit": None, "accepted": {"events": 4, "quantity": "20"},
+        "counted": {"events": 4, "quantity": "20"}, "rated": "0.20", "invoiced": "0.20",
+    }  # fmt: skip
+    (shown,) = october["invoices"]
+    assert [shown[name] for name in ("rated", "invoiced", "posted", "paid", "open")] == [
+        "0.20", "0.20", "0.20", "0.05", "0.15",
+    ]  # fmt: skip
+    running = next(one for one in november["meters"] if one["meter"] == "tokens")
+    assert (running["rated"], running["invoiced"]) == ("0.25", None)
+    assert november["invoices"] == []
+    assert scene.raw("GET", "/v1/reconciliation/chain", customer="nobody").status == 404
+    assert scene.raw("GET", "/v1/reconciliation/chain", customer="acme", periods=0).status == 422
+
+
 # --- accepted = counted -----------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import msgspec
 
-from taximeter.invoices.document import canonical_bytes, digest
+from taximeter.invoices.document import canonical_bytes, digest, parse_invoice
 from taximeter.invoices.invoice import Invoice, Kind, Line, Status
 from taximeter.money import exponent
 from taximeter.ports import StoredInvoice
@@ -34,7 +34,8 @@ async def gaps_of_invoice(core: Core, tenant: Tenant, stored: StoredInvoice) -> 
     if stored.status == Status.VOID:
         return []
     checked = await recheck(core, tenant, stored, now_too=await core.upto())
-    return [*_altered(checked), *_lines(checked), *_late(checked)]
+    adjusted = await _adjusted(core, tenant, checked) if any(checked.late.values()) else {}
+    return [*_altered(checked), *_lines(checked), *_late(checked, adjusted)]
 
 
 def restored(checked: Rechecked) -> bytes | None:
@@ -98,15 +99,35 @@ def _difference(billed: Line, found: LineFacts, expected: LineFacts, invoice: In
     return f"{line} is not what the same {found.events} events come to by {billed.price}."
 
 
-def _late(checked: Rechecked) -> Iterator[Gap]:
-    """
-    What came after a line was made. A later adjustment of the same price and period (K15) has
-    billed it, and is then what is looked at.
-    """
+async def _adjusted(core: Core, tenant: Tenant, checked: Rechecked) -> dict[_Place, int]:
+    """How many events the newest adjustment of each price and period has billed (K15)."""
+    payers = [checked.invoice.customer]
+    start = checked.invoice.period.start
+    books = core.books.books
+    found: dict[_Place, int] = {}
+    for stored in await core.books.run(books.invoices_since, tenant.name, payers, start):
+        for line in parse_invoice(stored.document).lines:
+            if line.kind is Kind.ADJUSTMENT and line.lineage is not None:
+                found[_place(line)] = line.lineage.events
+    return found
+
+
+_Place = tuple[str, int, int, str, str]
+
+
+def _place(line: Line) -> _Place:
+    group = msgspec.json.encode(line.group, order="sorted").decode()
+    return (line.price, line.period.start, line.period.end, line.hours, group)
+
+
+def _late(checked: Rechecked, adjusted: dict[_Place, int]) -> Iterator[Gap]:
+    """What came after a line was made, and no later adjustment has billed."""
     invoice = checked.invoice
     for line in invoice.lines:
         more = checked.late.get(line.id, 0)
-        if more and line.lineage is not None and line.kind is not Kind.ADJUSTMENT:
+        if not more or line.lineage is None or line.kind is Kind.ADJUSTMENT:
+            continue
+        if adjusted.get(_place(line)) != line.lineage.events + more:
             yield Gap(
                 upstream=Stage.ACCEPTED,
                 downstream=Stage.INVOICED,

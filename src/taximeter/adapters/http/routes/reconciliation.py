@@ -19,13 +19,20 @@ from taximeter.periods import Period
 from taximeter.ports import SentCount
 from taximeter.quantities import E12, exact_pico
 from taximeter.services.core import require_customer
+from taximeter.services.reconciliation.chain import chain
 from taximeter.services.reconciliation.service import Reconciliation
 
 MAX_COUNTS = 1000
+MAX_PERIODS = 36
 
 
 class ReconciliationParameters(msgspec.Struct, forbid_unknown_fields=True):
     customer: str | None = None
+
+
+class ChainParameters(msgspec.Struct, forbid_unknown_fields=True):
+    customer: str
+    periods: int = 3
 
 
 class RunBody(Strict):
@@ -102,6 +109,12 @@ class ReconciliationRoutes:
                 errors=("not_found",),
             ),
             Route(
+                "GET", "/v1/reconciliation/chain", self.chain,
+                scope="read", tags=("reconciliation",),
+                summary="What each stage says of a customer's meters and periods, side by side",
+                query=ChainParameters, response=dict[str, Any], errors=("not_found",),
+            ),
+            Route(
                 "POST", "/v1/reconciliation/run", self.run,
                 scope="write", tags=("reconciliation",),
                 summary="Compare everything now, or one customer",
@@ -153,6 +166,15 @@ class ReconciliationRoutes:
         if customer is not None:
             require_customer(tenant, customer)
         return json_response(await self._service.report(tenant, customer))
+
+    async def chain(self, request: Request) -> Response:
+        query = request.query_as(ChainParameters)
+        tenant = self._around.tenant(request)
+        require_customer(tenant, query.customer)
+        if not 1 <= query.periods <= MAX_PERIODS:
+            raise Rejected("invalid_parameter", f"periods is 1 to {MAX_PERIODS}.")
+        found = await chain(self._core, tenant, query.customer, query.periods)
+        return json_response(found)
 
     async def run(self, request: Request) -> Response:
         body = request.json(RunBody) if request.body else RunBody()
