@@ -16,10 +16,11 @@ from tests.property.effort import FULL, thorough
 from taximeter.corrections.entry import entry_of
 from taximeter.corrections.facts import Change, Why
 from taximeter.corrections.query import patched, same_data
-from taximeter.customers import Customer
+from taximeter.customers import Customer, Segment, Subscription
 from taximeter.events.envelope import Event
 from taximeter.events.replay import accepted_events
 from taximeter.instants import DAY, HOUR, format_instant, parse_instant
+from taximeter.live.account import Lane
 from taximeter.live.corrected import fold_correction
 from taximeter.live.gating import Hooks
 from taximeter.live.refold import FoldAccount, FoldSpec, refold
@@ -28,8 +29,9 @@ from taximeter.live.state import LiveState
 from taximeter.meters.counter import Counter
 from taximeter.meters.definition import Aggregation, Meter
 from taximeter.meters.kinds import Mode
-from taximeter.periods import Period
+from taximeter.periods import Anchor, Cadence, Period
 from taximeter.ports import LineScope, UsageQuery
+from taximeter.subscriptions.timeline import timeline_of
 
 effort = thorough if FULL else settings(thorough, max_examples=12)
 
@@ -55,6 +57,15 @@ CUSTOMERS = {
     "acme": Customer("acme", subjects=("acme-2",)),
     "blue": Customer("blue", timezone="Europe/Berlin"),
 }
+# Blue is subscribed from the third day on: what was before has a part in levels, and in no period.
+BLUE = Subscription(
+    "sub",
+    "blue",
+    Anchor.CALENDAR,
+    "Europe/Berlin",
+    (Segment(START + 2 * DAY, "p", 1, Cadence.WEEK),),
+)
+LANES = {"acme": (), "blue": (Lane("sub", timeline_of(BLUE)),)}
 SUBJECTS = ("acme", "acme-2", "blue", "nobody")
 
 
@@ -153,10 +164,10 @@ class World:
             0,
             self.position,
             tuple(self.counters),
-            (FoldAccount(CUSTOMERS[customer]),),
+            (FoldAccount(CUSTOMERS[customer], LANES[customer]),),
             corrected=self.position,
         )
-        self.live.put_customer(CUSTOMERS[customer]).seen = True
+        self.live.put_customer(CUSTOMERS[customer], LANES[customer]).seen = True
         for key, lanes in self.store.fold(spec).items():
             history = [
                 {start: self.live.layout.load_cells(cells) for start, cells in lane.items()}
@@ -168,8 +179,8 @@ class World:
 def fresh(counters: list[Counter]) -> LiveState:
     live = LiveState(counters)
     live.hooks_of = lambda _account, now: Hooks({}, now + DAY)
-    for customer in CUSTOMERS.values():
-        live.put_customer(customer)
+    for key, customer in CUSTOMERS.items():
+        live.put_customer(customer, LANES[key])
     return live
 
 
@@ -195,7 +206,7 @@ def test_live_state_and_store_are_as_if_only_what_is_left_had_been_sent(
         expected.fold_stored(left)
         assert essence(world.live) == essence(expected)
 
-        accounts = tuple(FoldAccount(customer) for customer in CUSTOMERS.values())
+        accounts = tuple(FoldAccount(one, LANES[key]) for key, one in CUSTOMERS.items())
         spec = FoldSpec("default", 0, world.position, tuple(world.counters), accounts)
         assert store.fold(spec) == refold(spec, left)
         for meter in (SUM, COUNT):

@@ -34,12 +34,14 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.happened: list[tuple[Event, int]] = []
+        self.specs: list[FoldSpec] = []
         self.errors: list[TaximeterError] = []
         self.asked = 0
         self.before_answer: Callable[[], None] = lambda: None
 
     async def fold(self, spec: FoldSpec) -> Folded:
         self._hesitate()
+        self.specs.append(spec)
         folded = refold(spec, self.happened[spec.after : spec.upto])
         await asyncio.sleep(0)
         self.before_answer()
@@ -124,6 +126,26 @@ def test_history_is_added_to_what_was_counted_meanwhile() -> None:
         assert (stage.used(), stage.is_marked) == (17, False)
         assert stage.core.rebuilds == []
         assert stage.core.changed.is_set()
+
+    play(scenario)
+
+
+def test_slices_of_one_history_are_all_corrected_up_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is taken back in a later slice counts in no earlier one."""
+    monkeypatch.setattr("taximeter.services.rebuild.SLICE_EVENTS", 2)
+
+    async def scenario(stage: Stage) -> None:
+        for n in range(5):
+            stage.happens(n)
+        missing = stage.forget()
+        await rebuild(stage.core, stage.tenant, missing, "test")
+        assert [(one.after, one.upto, one.corrected) for one in stage.store.specs] == [
+            (0, 2, 5),
+            (2, 4, 5),
+            (4, 5, 5),
+        ]
 
     play(scenario)
 
