@@ -62,6 +62,15 @@ def test_bands_cost_what_their_events_cost_one_by_one(price: Percentage, values:
     assert sum(tier.amount for tier in line.tiers) + line.adjustment == line.amount
 
 
+@patient
+@given(price=clamped_prices(), values=st.lists(st.integers(0, 60 * E12)), more=st.integers(0, E12))
+def test_one_more_event_never_costs_less(price: Percentage, values: list[int], more: int) -> None:
+    def cost(found: list[int]) -> Fraction:
+        return rate_line(price, sum(found), len(found), bands=bands_of(price, found)).amount
+
+    assert cost(values) <= cost([*values, more])
+
+
 def test_an_event_at_a_bound_costs_exactly_that() -> None:
     """The band begins with the first amount that costs the bound, and ends behind the last."""
     document = {"type": "percentage", "meter": "paid", "rate": "0.1", "fixed": "0.3"}
@@ -149,6 +158,26 @@ def test_a_period_cut_anywhere_charges_the_same_time_and_no_day_twice(
     if cut % 24 == 0:
         days = charged("prorated", first, True) + charged("prorated", second, True)
         assert days == charged("prorated", whole, True)
+
+
+@patient
+@given(
+    changes=histories(),
+    part=charged_parts(),
+    more=st.integers(0, 3),
+    mode=st.sampled_from(["peak", "prorated", "time_weighted"]),
+)
+def test_more_seats_never_cost_less(
+    changes: list[tuple[int, int]], part: tuple[Period, str], more: int, mode: str
+) -> None:
+    period, zone = part
+    days = (local_day(period.end, zone) - local_day(period.start, zone)).days
+    price = seat_price(mode)
+    fewer, most = (
+        seat_time(price, found, period, Proration(days, 30), period, zone)
+        for found in (changes, [(at, seats + more) for at, seats in changes])
+    )
+    assert rate_seats(price, fewer).amount <= rate_seats(price, most).amount
 
 
 def test_a_seat_that_passes_on_is_one_seat() -> None:
