@@ -18,6 +18,8 @@ from taximeter.accounting.payment import Payment
 from taximeter.adapters.books import SqliteBooks, journal_table
 from taximeter.errors import Refused, Rejected
 from taximeter.instants import DAY
+from taximeter.invoices.document import canonical_bytes
+from taximeter.invoices.invoice import Status
 from taximeter.notices.signature import Secret
 from taximeter.ports import PaymentSource
 
@@ -84,6 +86,22 @@ def test_books_that_are_opened_again_say_the_same(accounts: Accounts, tmp_path: 
         assert again.unearned(NS)[0].deferred_minor == -100
     finally:
         again.close()
+
+
+def test_invoices_issued_before_there_was_a_journal_are_booked_once(
+    accounts: Accounts, tmp_path: Path
+) -> None:
+    old = replace(invoice([line(100)]), status=Status.ISSUED, number="INV-000001", issued_at=NOV)
+    accounts.draft(invoice([line(100)]))
+    with sqlite3.connect(tmp_path / "books.db") as books:
+        books.execute(
+            "UPDATE invoices SET status = 'issued', number = 'INV-000001', series = 'INV-', "
+            "series_number = 1, document = ?",
+            (canonical_bytes(old),),
+        )
+    books.close()
+    assert (accounts.books.book_issued(), accounts.books.book_issued()) == (1, 0)
+    assert accounts.sums() == {Account.RECEIVABLE: 100, Account.REVENUE: -100}
 
 
 def test_another_namespace_has_none_of_it(accounts: Accounts) -> None:

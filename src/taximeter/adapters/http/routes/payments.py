@@ -20,6 +20,7 @@ from taximeter.services.core import require_customer
 from taximeter.services.customers import new_id
 
 _TAG = ("payments",)
+MAX_MESSAGE = 64 * 1024
 _STATE = ("not_found", "payment_reversed")
 _MATCH = (
     "invalid_amount", "currency_mismatch", "invoice_not_issued", "exceeds_invoice",
@@ -205,7 +206,7 @@ class PaymentRoutes:
                 description="Signed by its secret (Standard Webhooks). Types: payment.received "
                 "(data as of POST /v1/payments), payment.reversed {payment, reason}, "
                 "payment.refunded {payment, amount, id}; others are ignored.",
-                request=incoming.Message, response=ToldAnswer,
+                request=incoming.Message, response=ToldAnswer, max_body_bytes=MAX_MESSAGE,
                 errors=(
                     "not_found", "invalid_signature", "payment_conflict", "payment_reversed",
                     "payment_refunded", *_MATCH,
