@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.contract.event_store_world import InProcess, entry
 from tests.property.effort import FULL, thorough
@@ -190,7 +190,15 @@ def essence(live: LiveState) -> Any:
     return msgspec.json.encode((accounts, dumped.unmatched))
 
 
+BEFORE_THE_FIRST_PERIOD = [
+    Sent("event", 0, 3, "a", "blue", 0),
+    Sent("event", 0, 2, "a", "blue", 3),
+    Sent("retract", 0, 0, "a", "blue", 0),
+]
+
+
 @effort
+@example(BEFORE_THE_FIRST_PERIOD, with_others=True)
 @given(happenings, st.booleans())
 def test_live_state_and_store_are_as_if_only_what_is_left_had_been_sent(
     story: list[Sent], with_others: bool
