@@ -350,6 +350,21 @@ def test_without_holders_the_seats_of_the_contract_are_billed(scene: Scene) -> N
     assert seats(scene, "peak", count="contracted")["amount"] == "150.00"
 
 
+@pytest.mark.parametrize(("own_price", "amounts"), [(True, ["50.00", "24.00"]), (False, ["80.00"])])
+def test_seats_of_an_addon_are_billed_by_its_own_price_or_by_the_plans(
+    scene: Scene, own_price: bool, amounts: list[str]
+) -> None:
+    price = {"type": "seat", "feature": "seats", "unit": 10, "mode": "peak"}
+    document = catalog(p={"type": "per_unit", "unit": 0})
+    document["plans"]["pro"]["prices"] = {"seats": price}
+    prices = {"seats": price | {"unit": 8}} if own_price else {}
+    document["addons"] = {
+        "extra": {"currency": "USD", "entitlements": {"seats": 1}, "prices": prices}
+    }
+    scene.open(document, start=START, addons={"extra": 3})
+    assert [line["amount"] for line in scene.preview()["lines"]] == amounts
+
+
 # --- the plan as a whole ----------------------------------------------------------------------
 
 
