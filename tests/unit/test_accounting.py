@@ -26,6 +26,7 @@ from taximeter.accounting.matching import Allocation, Named, OpenInvoice, match,
 from taximeter.accounting.nets import nets_of
 from taximeter.accounting.recognition import (
     Service,
+    credited,
     earned_by_month,
     month_of,
     month_start,
@@ -221,8 +222,8 @@ def test_a_period_of_no_length_is_earned_on_its_day() -> None:
 
 
 def test_what_was_credited_is_not_earned() -> None:
-    (service,) = services_of(invoice([line(3_100)]), "UTC", {"line_1": 3_000})
-    assert service.net_minor == 100
+    services = services_of(invoice([line(3_100), line(700, n=2)]), "UTC")
+    assert [one.net_minor for one in credited(services, {"line_1": 3_000})] == [100, 700]
 
 
 def test_months_of_the_books_are_those_of_utc() -> None:

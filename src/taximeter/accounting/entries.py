@@ -37,6 +37,7 @@ from taximeter.accounting.recognition import (
     next_month,
     services_of,
 )
+from taximeter.accounting.unearned import Unearned
 from taximeter.instants import SECOND
 from taximeter.invoices.invoice import Invoice
 from taximeter.periods import local_day
@@ -104,7 +105,7 @@ def entries_of_issue(
 
 
 def entry_of_recognition(
-    entry_id: str, invoice: Invoice, month: date, at: int, earned_minor: int
+    entry_id: str, invoice: Invoice | Unearned, month: date, at: int, earned_minor: int
 ) -> JournalEntry:
     """
     Revenue of a month; negative for what turns out not to have been earned.

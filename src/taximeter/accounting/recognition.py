@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from taximeter.accounting.nets import nets_of
 from taximeter.errors import Rejected
@@ -56,23 +57,26 @@ class Service(msgspec.Struct, frozen=True):
         return self.first + timedelta(days=self.days)
 
 
-def services_of(
-    invoice: Invoice, timezone: str, credited: Mapping[str, int] | None = None
-) -> tuple[Service, ...]:
+def services_of(invoice: Invoice, timezone: str) -> tuple[Service, ...]:
     """
     Args:
         timezone: The customer's, whose days they are.
-        credited: Line -> what credit notes took back of its net.
     """
     nets = nets_of(invoice)
-    for line_id, minor in (credited or {}).items():
-        nets[line_id] -= minor
     services = []
     for line in invoice.lines:
         first = local_day(line.period.start, timezone)
         last = local_day(max(line.period.start, line.period.end - 1), timezone)
         services.append(Service(line.id, first, (last - first).days + 1, nets[line.id]))
     return tuple(services)
+
+
+def credited(services: Iterable[Service], nets: Mapping[str, int]) -> tuple[Service, ...]:
+    """The same behind a credit note. `nets`: line -> what it takes back of its net."""
+    return tuple(
+        replace(service, net_minor=service.net_minor - nets.get(service.line, 0))
+        for service in services
+    )
 
 
 def earned_before(services: Iterable[Service], day: date) -> int:

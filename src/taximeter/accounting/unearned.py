@@ -14,20 +14,34 @@ from taximeter.accounting.recognition import Service, earned_before, earned_by_m
 
 class Unearned(msgspec.Struct, frozen=True):
     """
-    An invoice of which something is still to be recognised.
+    An invoice, what it is earned by, and what was recognised of it.
 
     Attributes:
+        issued_on: Local day of the issue; all before it has been recognised.
         deferred_minor: What its entries have left on `deferred_revenue`: a credit, negative, for
             what is billed and not earned.
-        issued_day: Local day of the issue; all before it has been recognised.
+        recognised_minor: What its entries made revenue.
         services: Its lines, without what was credited.
     """
 
-    invoice: str
+    id: str
+    number: str
+    customer: str
     currency: str
+    issued_on: date
     deferred_minor: int
-    issued_day: date
+    recognised_minor: int
     services: tuple[Service, ...]
+
+    def to_recognise(self, before: date) -> int:
+        """
+        Minor units earned before a day and not recognised; negative for too much.
+
+        Args:
+            before: The day of the issue, if that is later: it was looked at then.
+        """
+        day = max(before, self.issued_on)
+        return earned_before(self.services, day) - self.recognised_minor
 
 
 def revenue_ahead(invoices: Iterable[Unearned], closed: date | None) -> dict[tuple[date, str], int]:
@@ -39,7 +53,7 @@ def revenue_ahead(invoices: Iterable[Unearned], closed: date | None) -> dict[tup
     """
     ahead: dict[tuple[date, str], int] = {}
     for invoice in invoices:
-        begin = invoice.issued_day
+        begin = invoice.issued_on
         if closed is not None:
             begin = max(begin, next_month(closed))
         months = earned_by_month(invoice.services, date.max)

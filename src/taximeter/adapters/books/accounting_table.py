@@ -18,13 +18,11 @@ from taximeter.accounting.recognition import (
     month_start,
     next_month,
     parse_month,
-    services_of,
 )
 from taximeter.accounting.standing import InvoiceStanding
 from taximeter.accounting.unearned import Unearned
 from taximeter.adapters.books import journal_table, receivable_table, rows
 from taximeter.adapters.books.connection import Connection
-from taximeter.periods import local_day
 from taximeter.ports import AuditEntry
 from taximeter.ports.accounting import AccountTotal, ClosedMonth
 
@@ -126,7 +124,7 @@ class AccountingTable:
 
     def unearned(self, namespace: str) -> list[Unearned]:
         with self._connection.read() as sqlite:
-            return [_unearned(sqlite, namespace, *row) for row in _with_deferred(sqlite, namespace)]
+            return receivable_table.all_unearned(sqlite, namespace)
 
     def closed_months(self, namespace: str) -> list[ClosedMonth]:
         with self._connection.read() as sqlite:
@@ -187,13 +185,14 @@ def _open_months(sqlite: sqlite3.Connection, namespace: str, last: date) -> list
 def _recognise_all(sqlite: sqlite3.Connection, namespace: str, month: date, now: int) -> int:
     """How many invoices had earned something."""
     booked = 0
-    for invoice_id, *_ in _with_deferred(sqlite, namespace):
-        invoice = receivable_table.document(sqlite, namespace, invoice_id)
-        entry_id = f"close:{format_month(month)}:{invoice_id}"
-        minor = receivable_table.recognise(
-            sqlite, namespace, invoice, entry_id, next_month(month), month, now
+    for invoice in receivable_table.all_unearned(sqlite, namespace):
+        entry_id = f"close:{format_month(month)}:{invoice.id}"
+        booked += (
+            receivable_table.recognise(
+                sqlite, namespace, invoice, entry_id, next_month(month), month, now
+            )
+            != 0
         )
-        booked += minor != 0
     return booked
 
 
@@ -231,34 +230,4 @@ def _booked_credits(
         sold_minor=sums.get((EntryKind.CREDITS, Account.CASH), 0),
         expired_minor=-sums.get((EntryKind.CREDITS, Account.BREAKAGE), 0),
         left_minor=left_minor,
-    )
-
-
-def _with_deferred(
-    sqlite: sqlite3.Connection, namespace: str
-) -> list[tuple[str, str, int, int, str]]:
-    return sqlite.execute(
-        "SELECT invoice, currency, deferred_minor, issued_at, timezone FROM receivables "
-        "WHERE namespace = ? AND deferred_minor <> 0 ORDER BY issued_at, invoice",
-        (namespace,),
-    ).fetchall()
-
-
-def _unearned(
-    sqlite: sqlite3.Connection,
-    namespace: str,
-    invoice_id: str,
-    currency: str,
-    deferred_minor: int,
-    issued_at: int,
-    timezone: str,
-) -> Unearned:
-    invoice = receivable_table.document(sqlite, namespace, invoice_id)
-    credited = receivable_table.credited_lines(sqlite, namespace, invoice_id)
-    return Unearned(
-        invoice=invoice_id,
-        currency=currency,
-        deferred_minor=deferred_minor,
-        issued_day=local_day(issued_at, timezone),
-        services=services_of(invoice, timezone, credited),
     )

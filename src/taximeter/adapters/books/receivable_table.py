@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from taximeter.accounting.entries import (
@@ -27,8 +28,10 @@ from taximeter.accounting.entries import (
 )
 from taximeter.accounting.journal import Account, EntryKind, JournalEntry
 from taximeter.accounting.matching import Allocation, OpenInvoice
-from taximeter.accounting.recognition import earned_before, month_of, services_of
+from taximeter.accounting.recognition import Service, month_of, services_of
+from taximeter.accounting.recognition import credited as without
 from taximeter.accounting.standing import InvoiceStanding, settled
+from taximeter.accounting.unearned import Unearned
 from taximeter.adapters.books import journal_table, rows
 from taximeter.errors import Refused
 from taximeter.invoices.document import parse_invoice
@@ -39,6 +42,11 @@ from taximeter.ports import StoredInvoice
 _COLUMNS: Final = (
     "invoice, number, customer, currency, issued_at, due_at, open_minor, lost_minor, reminded"
 )
+
+_UNEARNED: Final = (
+    "invoice, number, customer, currency, issued_on, deferred_minor, recognised_minor, services"
+)
+_services = msgspec.json.Decoder(tuple[Service, ...])
 
 
 # --- what happens to an invoice -------------------------------------------------------------------
@@ -66,6 +74,7 @@ def issued(
     assert invoice.number is not None, invoice.id
     assert invoice.issued_at is not None, invoice.id
     now, timezone = invoice.issued_at, _timezone(sqlite, namespace, invoice.customer)
+    services = services_of(invoice, timezone)
     rows.insert(
         sqlite,
         "receivables",
@@ -74,8 +83,9 @@ def issued(
         number=invoice.number,
         customer=invoice.customer,
         currency=invoice.currency,
-        timezone=timezone,
         issued_at=now,
+        issued_on=local_day(now, timezone).isoformat(),
+        services=rows.to_json(services),
         due_at=now if invoice.due_at is None else invoice.due_at,
     )
     entries = entries_of_issue(invoice, now, timezone, funded)
@@ -157,9 +167,15 @@ def credited(
         cause=cause,
     )
     journal_table.post(sqlite, namespace, [entry], now)
-    opened = journal_table.opened(sqlite, namespace)
+    left = unearned(sqlite, namespace, invoice.id)
+    sqlite.execute(
+        "UPDATE receivables SET services = ? WHERE namespace = ? AND invoice = ?",
+        (rows.to_json(without(left.services, nets)), namespace, invoice.id),
+    )
+    left = unearned(sqlite, namespace, invoice.id)
     entry_id = f"credit_note:{note}:recognition"
-    recognise(sqlite, namespace, invoice, entry_id, month_of(opened), month_of(now), now)
+    opened = month_of(journal_table.opened(sqlite, namespace))
+    recognise(sqlite, namespace, left, entry_id, opened, month_of(now), now)
     return settle(sqlite, namespace, invoice.id)
 
 
@@ -242,45 +258,26 @@ def settle(sqlite: sqlite3.Connection, namespace: str, invoice_id: str) -> Statu
 def recognise(
     sqlite: sqlite3.Connection,
     namespace: str,
-    invoice: Invoice,
+    invoice: Unearned,
     entry_id: str,
     before: date,
     month: date,
     now: int,
 ) -> int:
     """
-    Book the difference between what an invoice has earned and what was recognised of it.
+    Book the difference between what an invoice has earned before a day and what was recognised.
 
     Args:
-        before: Days before it are looked at, and at least all before the invoice was issued.
         month: Whose revenue it is.
 
     Returns:
         Minor units recognised now.
     """
-    timezone, issued_at = sqlite.execute(
-        "SELECT timezone, issued_at FROM receivables WHERE namespace = ? AND invoice = ?",
-        (namespace, invoice.id),
-    ).fetchone()
-    entries = journal_table.of_invoice(sqlite, namespace, invoice.id)
-    services = services_of(invoice, timezone, _credited(entries))
-    through = max(before, local_day(issued_at, timezone))
-    recognised = -sum(entry.on(Account.REVENUE) for entry in entries)
-    minor = earned_before(services, through) - recognised
+    minor = invoice.to_recognise(before)
     if minor:
         entry = entry_of_recognition(entry_id, invoice, month, now, minor)
         journal_table.post(sqlite, namespace, [entry], now)
     return minor
-
-
-def _credited(entries: Iterable[JournalEntry]) -> dict[str, int]:
-    """Line -> what credit notes took back of it."""
-    lines: dict[str, int] = {}
-    for entry in entries:
-        if entry.kind is EntryKind.CREDIT_NOTE:
-            for line, minor in entry.cause["lines"].items():
-                lines[line] = lines.get(line, 0) + minor
-    return lines
 
 
 def _standing_allocations(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
@@ -421,13 +418,34 @@ def _standing(sums: Mapping[tuple[str, str], int], invoice: OpenInvoice) -> Invo
     )
 
 
-def credited_lines(sqlite: sqlite3.Connection, namespace: str, invoice_id: str) -> dict[str, int]:
-    """Line -> what credit notes took back of its net."""
-    return _credited(journal_table.of_invoice(sqlite, namespace, invoice_id))
-
-
-def document(sqlite: sqlite3.Connection, namespace: str, invoice_id: str) -> Invoice:
-    (found,) = sqlite.execute(
-        "SELECT document FROM invoices WHERE namespace = ? AND id = ?", (namespace, invoice_id)
+def unearned(sqlite: sqlite3.Connection, namespace: str, invoice_id: str) -> Unearned:
+    """Of one issued invoice, whether there is anything left to earn or not."""
+    row = sqlite.execute(
+        f"SELECT {_UNEARNED} FROM receivables WHERE namespace = ? AND invoice = ?",
+        (namespace, invoice_id),
     ).fetchone()
-    return parse_invoice(found)
+    return _to_unearned(row)
+
+
+def all_unearned(sqlite: sqlite3.Connection, namespace: str) -> list[Unearned]:
+    """Of which something is deferred, the oldest first."""
+    found = sqlite.execute(
+        f"SELECT {_UNEARNED} FROM receivables WHERE namespace = ? AND deferred_minor <> 0 "
+        "ORDER BY issued_at, invoice",
+        (namespace,),
+    )
+    return [_to_unearned(row) for row in found]
+
+
+def _to_unearned(row: tuple[Any, ...]) -> Unearned:
+    invoice, number, customer, currency, issued_on, deferred_minor, recognised_minor, services = row
+    return Unearned(
+        invoice,
+        number,
+        customer,
+        currency,
+        date.fromisoformat(issued_on),
+        deferred_minor,
+        recognised_minor,
+        _services.decode(services),
+    )

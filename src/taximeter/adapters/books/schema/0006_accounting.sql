@@ -70,12 +70,14 @@ CREATE TABLE receivables (
     number TEXT NOT NULL,
     customer TEXT NOT NULL,
     currency TEXT NOT NULL,
-    timezone TEXT NOT NULL, -- of the customer at the issue: its days of service never move
     issued_at INTEGER NOT NULL,
+    issued_on TEXT NOT NULL, -- the same as a day of the customer's calendar
     due_at INTEGER NOT NULL,
     open_minor INTEGER NOT NULL DEFAULT 0 CHECK (open_minor >= 0),
     lost_minor INTEGER NOT NULL DEFAULT 0 CHECK (lost_minor >= 0),
     deferred_minor INTEGER NOT NULL DEFAULT 0,
+    recognised_minor INTEGER NOT NULL DEFAULT 0,
+    services TEXT NOT NULL CHECK (json_valid(services)), -- what it is earned by; behind credit notes
     reminded INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (namespace, invoice),
     FOREIGN KEY (namespace, invoice) REFERENCES invoices (namespace, id)
@@ -118,6 +120,13 @@ CREATE TRIGGER postings_defer_revenue AFTER INSERT ON journal_postings
 WHEN NEW.account = 'deferred_revenue'
 BEGIN
     UPDATE receivables SET deferred_minor = deferred_minor + NEW.amount_minor
+    WHERE namespace = NEW.namespace AND invoice = NEW.invoice;
+END;
+
+CREATE TRIGGER postings_recognise_revenue AFTER INSERT ON journal_postings
+WHEN NEW.account = 'revenue'
+BEGIN
+    UPDATE receivables SET recognised_minor = recognised_minor - NEW.amount_minor
     WHERE namespace = NEW.namespace AND invoice = NEW.invoice;
 END;
 
