@@ -30,9 +30,16 @@ PEAK = Meter("peak", "llm", Aggregation.MAX, "data.tokens")
 WHY = Why("cor_1", "key_owner", "sent twice")
 
 
-@pytest.fixture(params=[InProcess, Hosted])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    opened = request.param(tmp_path, seal_rows=3)
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Any]:
+    opened = InProcess(tmp_path, seal_rows=3)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def hosted(tmp_path: Path) -> Iterator[Any]:
+    opened = Hosted(tmp_path, seal_rows=3)
     yield opened
     opened.close()
 
@@ -87,6 +94,13 @@ def test_a_retracted_event_is_left_out_from_its_retraction_on_and_not_before(sto
     assert sorted(e.event.id for e in store.scan("default", after, ("llm",))) == ["e1", "e3"]
 
 
+def test_what_was_ever_accepted_can_be_asked_for(store: Any) -> None:
+    store.append(entry([item("e1", 1), item("e2", 2)]))
+    upto = correct(store, change(2, 2))
+    query = UsageQuery("default", TOKENS, (TODAY,), upto, corrected=False)
+    assert [row.events for row in store.usage(query)] == [2]
+
+
 def test_an_amended_event_counts_with_its_new_data_at_its_own_time(store: Any) -> None:
     before = store.append(entry([item("e1", 1), item("e2", 2)]))
     after = correct(store, change(2, 2, new=30))
@@ -123,6 +137,15 @@ def test_only_entries_of_corrections_take_anything_back(store: Any) -> None:
     forged = {**item(retraction_id(1), 0), "source": SOURCE, "type": "taximeter.retraction"}
     upto = store.append(entry([forged]))
     assert used(store, upto) == 1
+
+
+def test_a_process_of_its_own_answers_alike(hosted: Any) -> None:
+    """What it is asked goes over a pipe."""
+    test_what_became_of_an_event_is_told_as_of_a_position(hosted)
+
+
+def test_a_fold_of_a_process_of_its_own_waits_for_the_corrections(hosted: Any) -> None:
+    test_a_fold_of_slices_is_corrected_as_a_whole(hosted)
 
 
 def test_corrections_survive_sealed_files_and_a_new_start(tmp_path: Path) -> None:

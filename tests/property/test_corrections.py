@@ -198,7 +198,7 @@ BEFORE_THE_FIRST_PERIOD = [
 
 
 @effort
-@example(BEFORE_THE_FIRST_PERIOD, with_others=True)
+@example(BEFORE_THE_FIRST_PERIOD, True)
 @given(happenings, st.booleans())
 def test_live_state_and_store_are_as_if_only_what_is_left_had_been_sent(
     story: list[Sent], with_others: bool

@@ -40,6 +40,7 @@ class UsageQuery(msgspec.Struct, frozen=True):
         group_by: Names of the meter's dimensions, in the order of the answer's group values.
         filter: A further filter expression, or None.
         upto: Log position; later events are not seen.
+        corrected: Without what was taken back by then; False for all that was ever accepted.
     """
 
     namespace: str
@@ -49,6 +50,7 @@ class UsageQuery(msgspec.Struct, frozen=True):
     subjects: tuple[str, ...] | None = None
     group_by: tuple[str, ...] = ()
     filter: str | None = None
+    corrected: bool = True
 
 
 class UsageRow(msgspec.Struct, frozen=True):

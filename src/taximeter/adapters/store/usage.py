@@ -33,10 +33,11 @@ def usage(db: duckdb.DuckDBPyConnection, relation: Relation, query: UsageQuery) 
         Rejected: `invalid_parameter` for an unknown dimension, `invalid_filter`.
     """
     statement = Statement(relation)
+    upto = statement.bind(query.upto)
     dimensions = dimension_columns(statement, query.meter, query.group_by)
     conditions = [
         f"namespace = {statement.bind(query.namespace)}",
-        seen(statement.bind(query.upto)),
+        seen(upto) if query.corrected else f"seq <= {upto}",
         *meter_conditions(statement, query.meter, query.filter),
     ]
     windows = [w for w in query.windows if w.start < w.end]

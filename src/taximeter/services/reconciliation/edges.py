@@ -31,6 +31,7 @@ async def gaps_of_sent(core: Core, tenant: Tenant, counts: Sequence[SentCount]) 
             meter=Meter("sent", count.type, Aggregation.COUNT, filter=_is_from(count.source)),
             windows=(count.period,),
             upto=upto,
+            corrected=False,  # it was sent and accepted, whatever was corrected since
         )
         rows = await core.store.usage(query)
         accepted = sum(row.events for row in rows)
