@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -79,9 +80,10 @@ def round_minor(amount: Fraction, currency: str) -> int:
     Returns:
         Minor units: 0.005 USD -> 1, -0.005 USD -> -1.
     """
-    scaled: Fraction = abs(amount) * 10 ** exponent(currency)
-    minor = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
-    return -minor if amount < 0 else minor
+    numerator, denominator = amount.numerator, amount.denominator
+    scaled = abs(numerator) * 10 ** exponent(currency)
+    minor = (2 * scaled + denominator) // (2 * denominator)
+    return -minor if numerator < 0 else minor
 
 
 def format_minor(minor: int, currency: str) -> str:
@@ -105,13 +107,14 @@ def format_exact(amount: Fraction, min_digits: int = 0) -> str:
         return str(amount)
     digits = max(digits, min_digits)
     scaled = abs(amount.numerator) * (10**digits // amount.denominator)
-    sign = "-" if amount < 0 else ""
+    sign = "-" if amount.numerator < 0 else ""
     if digits == 0:
         return f"{sign}{scaled}"
     whole, fraction = divmod(scaled, 10**digits)
     return f"{sign}{whole}.{fraction:0{digits}}"
 
 
+@lru_cache(maxsize=4096)  # denominators of decimals are few
 def _decimal_digits(denominator: int) -> int | None:
     """The fewest digits that write n/denominator (in lowest terms) exactly; None if none do."""
     twos = (denominator & -denominator).bit_length() - 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Final
 
 import msgspec
 
@@ -66,6 +67,10 @@ class RatedLine(msgspec.Struct, frozen=True):
     amount: Fraction
 
 
+_NOTHING: Final = Fraction(0)
+_ONE: Final = Fraction(1)
+
+
 def rate_line(
     price: UsagePrice,
     quantity_pico: int,
@@ -90,14 +95,27 @@ def rate_line(
     billable = metered if price.transform is None else transformed(price.transform, metered)
     free = min(price.free_pico, billable)
     tiers = _rate_model(price, billable - free, events, values, bands)
-    multiplier = _multiplier(price, values) * factor
-    unbounded = sum((tier.amount for tier in tiers), Fraction(0)) * multiplier
-    amount = bounded(max(Fraction(0), unbounded), price.minimum, price.maximum)
-    return RatedLine(metered, billable, free, tiers, multiplier, amount - unbounded, amount)
+    multiplier = _times(factor, _multiplier(price, values))
+    unbounded = _times(_sum(tiers), multiplier)
+    positive = unbounded if unbounded.numerator >= 0 else _NOTHING
+    amount = bounded(positive, price.minimum, price.maximum)
+    adjustment = _NOTHING if amount is unbounded else amount - unbounded
+    return RatedLine(metered, billable, free, tiers, multiplier, adjustment, amount)
+
+
+def _sum(tiers: tuple[RatedTier, ...]) -> Fraction:
+    """Exact; of one tier, as nearly every line has, without an addition."""
+    if len(tiers) == 1:
+        return tiers[0].amount
+    return sum((tier.amount for tier in tiers), _NOTHING)
+
+
+def _times(amount: Fraction, factor: Fraction) -> Fraction:
+    return amount if factor.numerator == factor.denominator else amount * factor
 
 
 def _multiplier(price: UsagePrice, group: Mapping[str, str | None]) -> Fraction:
-    product = Fraction(1)
+    product = _ONE
     for one in price.multipliers:
         product *= one.of(group[one.dimension])
     return product

@@ -28,6 +28,9 @@ class RatedTier(msgspec.Struct, frozen=True):
     @property
     def amount(self) -> Fraction:
         """Exact: units (or packages) x unit price + flat fee."""
+        unit = self.unit
         if self.packages is not None:
-            return self.packages * self.unit + self.flat
-        return Fraction(self.quantity_pico, E12) * self.unit + self.flat
+            fees = Fraction(self.packages * unit.numerator, unit.denominator)
+        else:  # in one step: every line of every invoice comes along here
+            fees = Fraction(self.quantity_pico * unit.numerator, E12 * unit.denominator)
+        return fees + self.flat if self.flat else fees

@@ -72,6 +72,7 @@ class Tenant:
         self.rate = RateMeter()
         self.feature_counters: dict[str, str] = {}
         self._version = 0
+        self._counters: dict[Hashable, Counter] = {}
         self._of_customer: dict[str, tuple[Subscription, ...]] = {}
         self._timelines: dict[str, Timeline] = {}
         self._standings: dict[str, Standing] = {}
@@ -134,6 +135,13 @@ class Tenant:
         Args:
             plan_version: The catalogue version the price is of.
         """
+        key = (plan_version, metering, price.meter, price.filter, price.group_by)
+        known = self._counters.get(key)
+        if known is None:
+            known = self._counters[key] = self._counter(plan_version, price, metering)
+        return known
+
+    def _counter(self, plan_version: int, price: UsagePrice, metering: int) -> Counter:
         meter = self.catalogs[metering].meters.get(price.meter)
         if meter is None or not meter.dimensions.keys() >= set(price.group_by):
             # It has been removed, or lost what this older price groups by.

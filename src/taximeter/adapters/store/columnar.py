@@ -36,6 +36,7 @@ from taximeter.adapters.store.lookups import (
     select,
 )
 from taximeter.adapters.store.recounts import recount
+from taximeter.adapters.store.remembered import Remembered
 from taximeter.adapters.store.rows import Chunk, ReadLog, chunks
 from taximeter.adapters.store.standing import COLUMNS, TABLE, annotated, note, with_standing
 from taximeter.adapters.store.usage import usage
@@ -100,6 +101,7 @@ class ColumnarStore:
         self._seal_rows = seal_rows
         self._merged_rows = merged_rows
         self._problem: str | None = None
+        self._remembered = Remembered()
         self._tail_rows = 0
         self._tail_leaves: set[str] = set()
         self._tail_has_rest = False
@@ -304,7 +306,10 @@ class ColumnarStore:
 
     def recount(self, scopes: Sequence[LineScope], proofs: bool = True) -> list[list[Recount]]:
         upto = max((scope.upto for scope in scopes), default=0)
-        return self._answer(upto, lambda: recount(self._db, self._relation, scopes, proofs=proofs))
+        return self._answer(
+            upto,
+            lambda: recount(self._db, self._relation, scopes, self._remembered, proofs=proofs),
+        )
 
     def events(self, query: EventsQuery) -> list[StoredEvent]:
         return self._answer(query.upto, lambda: self._listed(query))

@@ -7,7 +7,7 @@ which position; a measure is one meter with its filters, and has a column of val
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -45,10 +45,12 @@ class Measure(msgspec.Struct, frozen=True):
 
     Attributes:
         example: Any of its scopes: they have meter, filters and groups in common.
+        key: Equal for measures that count alike.
         scopes: For each place of the family, the indices of the scopes that ask for it.
     """
 
     example: LineScope
+    key: Any
     scopes: list[list[int]]
 
     @property
@@ -84,13 +86,13 @@ def families_of(scopes: Sequence[LineScope]) -> list[Family]:
         Rejected: `invalid_parameter` for an unknown dimension.
     """
     families: dict[Any, Family] = {}
-    for alike in _alike(scopes):
+    for counting, alike in _alike(scopes).items():
         places: dict[Spot, list[int]] = {}
         for index in alike:
             scope = scopes[index]
             spot = (scope.subjects, scope.period, scope.upto, scope.parts)
             places.setdefault(spot, []).append(index)
-        measure = Measure(scopes[alike[0]], list(places.values()))
+        measure = Measure(scopes[alike[0]], counting, list(places.values()))
         family = Family(tuple(places), (measure,))
         key = alike[0] if _is_alone(measure.meter) else _pass_of(family)
         known = families.get(key)
@@ -100,8 +102,8 @@ def families_of(scopes: Sequence[LineScope]) -> list[Family]:
     return list(families.values())
 
 
-def _alike(scopes: Sequence[LineScope]) -> list[list[int]]:
-    """Indices of the scopes, those together that differ only in their place."""
+def _alike(scopes: Sequence[LineScope]) -> dict[Any, list[int]]:
+    """Indices of the scopes, those together that differ only in their place, by what they count."""
     runs: dict[Any, list[int]] = {}
     keys: dict[int, Any] = {}
     for index, scope in enumerate(scopes):
@@ -115,7 +117,7 @@ def _alike(scopes: Sequence[LineScope]) -> list[list[int]]:
             )
         key = (scope.namespace, meter, scope.filter, scope.group_by, scope.within)
         runs.setdefault(key, []).append(index)
-    return list(runs.values())
+    return runs
 
 
 def _is_alone(meter: Meter) -> bool:
@@ -137,13 +139,19 @@ def _group_paths(scope: LineScope) -> tuple[str, ...]:
 # --- statements -------------------------------------------------------------------------------
 
 
-def place_table(family: Family, places: Sequence[int]) -> dict[str, Any]:
+def place_table(
+    family: Family, places: Sequence[int], after: Mapping[int, int] | None = None
+) -> dict[str, Any]:
     """
     One row for each place, subject and part of its period: what statements join events with, as
     `places`.
+
+    Args:
+        after: Of a place: only events behind this position.
     """
+    after = after or {}
     rows = [
-        (place, subject, part.start, part.end, upto)
+        (place, subject, part.start, part.end, upto, after.get(place, 0))
         for place in places
         for subjects, period, upto, parts in (family.spots[place],)
         for subject in dict.fromkeys(subjects)
@@ -157,22 +165,30 @@ def place_table(family: Family, places: Sequence[int]) -> dict[str, Any]:
         "place_start": np.array([row[2] for row in rows], dtype=np.int64),
         "place_end": np.array([row[3] for row in rows], dtype=np.int64),
         "place_upto": np.array([row[4] for row in rows], dtype=np.int64),
+        "place_after": np.array([row[5] for row in rows], dtype=np.int64),
     }
 
 
 def counted_events(
-    relation: Relation, family: Family, places: Sequence[int]
+    relation: Relation, family: Family, places: Sequence[int], after: int = 0
 ) -> tuple[str, dict[str, Any]]:
     """
     A statement of the events at some places: `columns`, `values` (NULL where a measure does not
     count the event) and the event's own columns.
+
+    Args:
+        after: The least that the places have for `place_after`.
 
     Raises:
         Rejected: `invalid_filter`.
     """
     statement = Statement(relation)
     first = min(family.spots[place][1].start for place in places)
-    conditions = [f'"time" >= {statement.bind(first)}', *_within(statement, family, places)]
+    conditions = [
+        f'"time" >= {statement.bind(first)}',
+        f"seq > {statement.bind(after)}",
+        *_within(statement, family, places),
+    ]
     selections = _selections(statement, family)
     values = [_value(statement, measure) for measure in family.measures]
     distinct = list(dict.fromkeys(selections))
@@ -190,6 +206,7 @@ def counted_events(
         '"time" >= place_start',
         '"time" < place_end',
         seen("place_upto"),
+        "seq > place_after",
     ]
     text = f"""
         SELECT place{_groups(statement, family)}, {named}, {_EVENT}

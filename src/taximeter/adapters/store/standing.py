@@ -52,6 +52,12 @@ def seen(upto: str) -> str:
     return f"(seq <= {upto} AND coalesce(retracted_by > {upto}, true))"
 
 
+def newest_retraction(db: duckdb.DuckDBPyConnection) -> int:
+    """The seq of the last event that takes one back; 0 if none does."""
+    rows = db.execute("SELECT coalesce(max(seq), 0) FROM corrections WHERE retracts > 0").fetchall()
+    return int(rows[0][0])
+
+
 def annotated(
     db: duckdb.DuckDBPyConnection, events: Sequence[StoredEvent], upto: int
 ) -> list[StoredEvent]:

@@ -27,6 +27,7 @@ class Supposed(Tenant):
         self.catalogs = {**real.catalogs, **catalogs}
         self.created_at = {**dict.fromkeys(catalogs, now), **real.created_at}
         self._version = max((real.version, *catalogs))
+        self._counters = {}
         self.plans = PlanBook()
         for version, document in self.catalogs.items():
             self.plans.add_catalog(
