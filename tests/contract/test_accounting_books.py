@@ -88,7 +88,7 @@ def test_books_that_are_opened_again_say_the_same(accounts: Accounts, tmp_path: 
         again.close()
 
 
-def test_invoices_issued_before_there_was_a_journal_are_booked_once(
+def test_invoices_issued_before_there_was_a_journal_are_booked_when_the_books_open(
     accounts: Accounts, tmp_path: Path
 ) -> None:
     old = replace(invoice([line(100)]), status=Status.ISSUED, number="INV-000001", issued_at=NOV)
@@ -100,8 +100,10 @@ def test_invoices_issued_before_there_was_a_journal_are_booked_once(
             (canonical_bytes(old),),
         )
     books.close()
-    assert (accounts.books.book_issued(), accounts.books.book_issued()) == (1, 0)
-    assert accounts.sums() == {Account.RECEIVABLE: 100, Account.REVENUE: -100}
+    for _ in range(2):
+        accounts.books.close()
+        accounts.books = SqliteBooks(tmp_path / "books.db")
+        assert accounts.sums() == {Account.RECEIVABLE: 100, Account.REVENUE: -100}
 
 
 def test_another_namespace_has_none_of_it(accounts: Accounts) -> None:

@@ -103,7 +103,6 @@ class Node:
             data / "log", segment_bytes=settings.segment_bytes, now=self.clock.now
         )
         self._books = SqliteBooks(data / "books.db")
-        self._books.book_issued()
         self._ledger_book = SqliteLedger(data / "ledger.db")
         self.keeper = IdentityKeeper(data / "identity")
         self.snapshots = SnapshotFiles(data / "live")

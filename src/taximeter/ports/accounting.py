@@ -145,10 +145,6 @@ class PaymentBooks(Protocol):
 class AccountingBooks(PaymentBooks, Protocol):
     """The journal and what it adds up to. See `Books`."""
 
-    def book_issued(self) -> int:
-        """Book invoices that were issued before there was a journal; how many."""
-        ...
-
     def write_off(
         self, namespace: str, invoice_id: str, reason: str, now: int, audit: AuditEntry
     ) -> None:

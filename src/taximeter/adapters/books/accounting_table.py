@@ -32,10 +32,6 @@ class AccountingTable:
 
     _connection: Connection
 
-    def book_issued(self) -> int:
-        with self._connection.write() as sqlite:
-            return receivable_table.book_issued(sqlite)
-
     def write_off(
         self, namespace: str, invoice_id: str, reason: str, now: int, audit: AuditEntry
     ) -> None:

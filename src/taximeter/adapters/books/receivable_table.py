@@ -95,18 +95,6 @@ def issued(
     return replace(stored, status=settle(sqlite, namespace, invoice.id).value)
 
 
-def book_issued(sqlite: sqlite3.Connection) -> int:
-    """Book invoices, of all namespaces, that were issued before there was a journal."""
-    found = sqlite.execute(
-        f"SELECT {rows.INVOICE_COLUMNS} FROM invoices WHERE status = 'issued' AND NOT EXISTS ("
-        "SELECT 1 FROM receivables WHERE receivables.namespace = invoices.namespace "
-        "AND receivables.invoice = invoices.id) ORDER BY rank"
-    ).fetchall()
-    for row in found:
-        issued(sqlite, rows.to_invoice(row))
-    return len(found)
-
-
 def _timezone(sqlite: sqlite3.Connection, namespace: str, customer: str) -> str:
     (document,) = sqlite.execute(
         "SELECT document FROM customers WHERE namespace = ? AND key = ?", (namespace, customer)
