@@ -88,7 +88,10 @@ def names(rich: Scene) -> dict[str, str]:
         "webhook": "src_nobody",
         "plans": "pro",
         "scheduled": "2030-01-01T00:00:00Z",
-        **dict.fromkeys(("notices", "deliveries", "reviews", "rules", "changes"), "nobody"),
+        **dict.fromkeys(
+            ("notices", "deliveries", "reviews", "rules", "changes", "late-usage", "credit-notes"),
+            "nobody",
+        ),
     }
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
+from taximeter.invoices.adjustments import is_adjusting
 from taximeter.invoices.invoice import Cover, Invoice, Kind, Line
 from taximeter.periods import Period
 from taximeter.quantities import E12
@@ -55,7 +56,9 @@ def merged(
         for one in statements
         for line in one.lines
     ]
-    period = Period(min(c.period.start for c in covers), max(c.period.end for c in covers))
+    own = [cover.period for cover in covers if not is_adjusting(cover.part)]
+    spans = own or [cover.period for cover in covers]
+    period = Period(min(span.start for span in spans), max(span.end for span in spans))
     return replace(
         first, customer=payer, period=period, lines=numbered(lines), covers=covers, subjects=()
     )

@@ -28,7 +28,7 @@ def dump_parts(invoice: Invoice) -> dict[str, Any]:
             {"id": one.id, "name": one.name, "amount": format_minor(one.amount_minor, currency)}
             for one in invoice.discounts
         ],
-        "taxes": [_dump_tax(tax, currency) for tax in invoice.taxes],
+        "taxes": [dump_tax(tax, currency) for tax in invoice.taxes],
         "credits": [
             {
                 "grant": one.grant,
@@ -38,8 +38,8 @@ def dump_parts(invoice: Invoice) -> dict[str, Any]:
             for one in invoice.credits
         ],
         "covers": [_dump_cover(cover) for cover in invoice.covers],
-        "issuer": _dump_party(invoice.issuer),
-        "billed_to": _dump_party(invoice.billed_to),
+        "issuer": dump_party(invoice.issuer),
+        "billed_to": dump_party(invoice.billed_to),
     }
     return {name: value for name, value in parts.items() if value}
 
@@ -53,14 +53,14 @@ def parse_parts(content: dict[str, Any]) -> dict[str, Any]:
             AppliedDiscount(one["id"], one["name"], parse_minor(one["amount"], currency))
             for one in content.get("discounts", ())
         ),
-        "taxes": tuple(_parse_tax(tax, currency) for tax in content.get("taxes", ())),
+        "taxes": tuple(parse_tax(tax, currency) for tax in content.get("taxes", ())),
         "credits": tuple(
             AppliedCredit(one["grant"], one["credit"], parse_minor(one["amount"], currency))
             for one in content.get("credits", ())
         ),
         "covers": tuple(_parse_cover(cover) for cover in content.get("covers", ())),
-        "issuer": _parse_party(content.get("issuer")),
-        "billed_to": _parse_party(content.get("billed_to")),
+        "issuer": parse_party(content.get("issuer")),
+        "billed_to": parse_party(content.get("billed_to")),
     }
 
 
@@ -93,7 +93,7 @@ def parse_minor(text: str, currency: str) -> int:
     return round_minor(Fraction(text), currency)
 
 
-def _dump_tax(tax: AppliedTax, currency: str) -> dict[str, Any]:
+def dump_tax(tax: AppliedTax, currency: str) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": tax.name,
         "jurisdiction": tax.jurisdiction,
@@ -106,7 +106,7 @@ def _dump_tax(tax: AppliedTax, currency: str) -> dict[str, Any]:
     return document if tax.note is None else document | {"note": tax.note}
 
 
-def _parse_tax(content: dict[str, Any], currency: str) -> AppliedTax:
+def parse_tax(content: dict[str, Any], currency: str) -> AppliedTax:
     return AppliedTax(
         name=content["name"],
         jurisdiction=content["jurisdiction"],
@@ -141,12 +141,12 @@ def _parse_cover(content: dict[str, Any]) -> Cover:
     )
 
 
-def _dump_party(party: Party | None) -> dict[str, Any] | None:
+def dump_party(party: Party | None) -> dict[str, Any] | None:
     """Only what is known of it."""
     if party is None:
         return None
     return {name: value for name, value in msgspec.to_builtins(party).items() if value}
 
 
-def _parse_party(content: dict[str, Any] | None) -> Party | None:
+def parse_party(content: dict[str, Any] | None) -> Party | None:
     return None if content is None else msgspec.convert(content, Party)

@@ -73,7 +73,7 @@ class BillingSettings(msgspec.Struct, frozen=True, kw_only=True):
         thresholds_minor: Currency -> amounts of usage at which a period is billed on account before
             its end, ascending; the last step repeats.
         auto_issue: Drafts are issued by themselves when their grace is over and nothing holds them.
-        late_usage: For meters that do not say otherwise.
+        late_usage: What becomes of late usage of meters that `late_usage_by_meter` does not name.
         write_off_minor: Currency -> what may remain of an invoice that counts as paid.
         dunning_days: Days after the due date on which the customer is reminded; ascending.
         four_eyes_minor: Currency -> from which amount on a second person approves a correction.
@@ -92,12 +92,16 @@ class BillingSettings(msgspec.Struct, frozen=True, kw_only=True):
     consolidate: Consolidate = Consolidate.SUBSCRIPTION
     advance_fees: AdvanceFees = AdvanceFees.WITH_PERIOD
     late_usage: LateUsage = LateUsage.ADJUST
+    late_usage_by_meter: dict[str, LateUsage] = {}
     write_off_minor: dict[str, int] = {}
     dunning_days: tuple[int, ...] = ()
     four_eyes_minor: dict[str, int] = {}
     four_eyes_events: int | None = None
     apply_credits: dict[str, str] = {}
     tax: TaxRules = TaxRules()
+
+    def late_usage_of(self, meter: str) -> LateUsage:
+        return self.late_usage_by_meter.get(meter, self.late_usage)
 
 
 class PartyDocument(Party, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -120,6 +124,7 @@ class SettingsDocument(
     consolidate: Consolidate = Consolidate.SUBSCRIPTION
     advance_fees: AdvanceFees = AdvanceFees.WITH_PERIOD
     late_usage: LateUsage = LateUsage.ADJUST
+    late_usage_by_meter: dict[str, LateUsage] = {}
     write_off: dict[str, Exact] = {}
     dunning_days: tuple[int, ...] = ()
     four_eyes: dict[str, Exact] = {}
@@ -149,6 +154,7 @@ def read_settings(document: SettingsDocument) -> BillingSettings:
         consolidate=document.consolidate,
         advance_fees=document.advance_fees,
         late_usage=document.late_usage,
+        late_usage_by_meter=dict(sorted(document.late_usage_by_meter.items())),
         write_off_minor=_read_amounts(document.write_off, "write_off"),
         dunning_days=_read_dunning(document.dunning_days),
         four_eyes_minor=_read_amounts(document.four_eyes, "four_eyes"),
@@ -177,6 +183,9 @@ def dump_settings(settings: BillingSettings) -> dict[str, Any]:
         "consolidate": settings.consolidate.value,
         "advance_fees": settings.advance_fees.value,
         "late_usage": settings.late_usage.value,
+        "late_usage_by_meter": {
+            meter: policy.value for meter, policy in sorted(settings.late_usage_by_meter.items())
+        },
         "write_off": _dump_amounts(settings.write_off_minor),
         "dunning_days": list(settings.dunning_days),
         "four_eyes": _dump_amounts(settings.four_eyes_minor),

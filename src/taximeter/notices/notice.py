@@ -29,6 +29,8 @@ INVOICE_VOIDED: Final = "invoice.voided"
 INVOICE_OVERDUE: Final = "invoice.overdue"
 PAYMENT_RECEIVED: Final = "payment.received"
 PAYMENT_REVERSED: Final = "payment.reversed"
+LATE_USAGE_HELD: Final = "late_usage.held"
+CREDIT_NOTE_ISSUED: Final = "credit_note.issued"
 WEBHOOK_DISABLED: Final = "webhook.disabled"
 WEBHOOK_TEST: Final = "webhook.test"
 

@@ -23,6 +23,8 @@ _SUBJECTS: Final = {
     types.INVOICE_OVERDUE: "{customer}: invoice {number} is overdue, {amount_remaining} {currency}",
     types.PAYMENT_RECEIVED: "{customer}: payment of {amount} {currency} received",
     types.PAYMENT_REVERSED: "{customer}: payment of {amount} {currency} taken back",
+    types.LATE_USAGE_HELD: "{customer}: late usage of {meter} waits for a decision",
+    types.CREDIT_NOTE_ISSUED: "{customer}: credit note {number} over {total} {currency}",
     types.WEBHOOK_DISABLED: "Webhook {webhook} is disabled: {reason}",
 }
 

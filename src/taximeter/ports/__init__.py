@@ -29,7 +29,9 @@ from taximeter.ports.corrections import (
     StoredBackfill,
     StoredCorrection,
 )
+from taximeter.ports.credit_notes import CreditNoteBooks, Dispute, StoredCreditNote
 from taximeter.ports.invoices import BilledPeriod, InvoiceBooks, StoredInvoice
+from taximeter.ports.late import LateBooks, LateUsage
 from taximeter.ports.ledger import AccountSum, LedgerBook, LedgerRow, WalletRows
 from taximeter.ports.log import EventLog, LoggedEntry
 from taximeter.ports.notices import Disabling, NoticeBooks, Outcome, StoredAlert, StoredMark
@@ -40,6 +42,8 @@ from taximeter.ports.sender import Sender, Sent
 from taximeter.ports.store import (
     EventsQuery,
     EventStore,
+    LateQuery,
+    LateRow,
     LineScope,
     Recount,
     Selection,
@@ -62,12 +66,18 @@ __all__ = [
     "Clock",
     "ClosedMonth",
     "CorrectionBooks",
+    "CreditNoteBooks",
     "DeadLetter",
     "Disabling",
+    "Dispute",
     "EventLog",
     "EventStore",
     "EventsQuery",
     "InvoiceBooks",
+    "LateBooks",
+    "LateQuery",
+    "LateRow",
+    "LateUsage",
     "LedgerBook",
     "LedgerRow",
     "LineScope",
@@ -90,12 +100,12 @@ __all__ = [
     "StoredAlert",
     "StoredBackfill",
     "StoredCorrection",
+    "StoredCreditNote",
     "StoredEvent",
     "StoredInvoice",
     "StoredMark",
     "StoredReply",
     "SubscriptionRevision",
-    "Unearned",
     "UsageQuery",
     "UsageRow",
     "WalletRows",

@@ -12,7 +12,9 @@ from taximeter.ports.accounting import AccountingBooks
 from taximeter.ports.audit import AuditEntry
 from taximeter.ports.billing import BillingBooks
 from taximeter.ports.corrections import CorrectionBooks
+from taximeter.ports.credit_notes import CreditNoteBooks
 from taximeter.ports.invoices import InvoiceBooks
+from taximeter.ports.late import LateBooks
 from taximeter.ports.notices import NoticeBooks
 from taximeter.ports.reconciliation import ReconciliationBooks
 from taximeter.ports.rollouts import RolloutBooks
@@ -86,7 +88,9 @@ class StoredReply(msgspec.Struct, frozen=True):
 class Books(
     BillingBooks,
     CorrectionBooks,
+    CreditNoteBooks,
     InvoiceBooks,
+    LateBooks,
     NoticeBooks,
     RuleBooks,
     RolloutBooks,

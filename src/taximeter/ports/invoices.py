@@ -68,11 +68,19 @@ class InvoiceBooks(Protocol):
         `invoice_in_review`) for another status. `funded`: see `accounting.entry_of_issue`."""
         ...
 
-    def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:
+    def replace_invoice(
+        self,
+        invoice: StoredInvoice,
+        expected: str,
+        audit: AuditEntry,
+        *,
+        adjusts: Sequence[BilledPeriod] | None = None,
+    ) -> bool:
         """Move an invoice to another status; False if its status is not `expected`. The document
         of an issued invoice never changes (Refused, `invoice_final`): the status beside it is
         the one that counts. The periods of one that is void may be billed again, and what was
-        booked of it is undone (Refused, `invoice_final`, if a balance it gave is used)."""
+        booked of it is undone (Refused, `invoice_final`, if a balance it gave is used).
+        `adjusts`: the old periods that a draft made again corrects; None for the same."""
         ...
 
     def drafts_made_by(self, namespace: str, at: int, limit: int) -> list[str]:

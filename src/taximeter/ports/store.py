@@ -115,6 +115,38 @@ class EventsQuery(msgspec.Struct, frozen=True):
     limit: int = 100
 
 
+class LateQuery(msgspec.Struct, frozen=True):
+    """
+    What arrived, or was taken back, with seq in (after, upto] and a time before an instant.
+    `subjects`: only of these; None for all.
+    """
+
+    namespace: str
+    after: int
+    upto: int
+    before: int
+    subjects: tuple[str, ...] | None = None
+
+
+class LateRow(msgspec.Struct, frozen=True):
+    """
+    News of one subject and event type with times in one day (UTC).
+
+    Attributes:
+        first, last: The least and the greatest time.
+        events, retractions: How many arrived, and how many were taken back.
+        position: Greatest seq of what arrived or took back.
+    """
+
+    subject: str
+    type: str
+    first: int
+    last: int
+    events: int
+    retractions: int
+    position: int
+
+
 class Selection(msgspec.Struct, frozen=True):
     """
     Events to be looked at one by one, ascending by seq, with what became of them.
@@ -156,6 +188,10 @@ class EventStore(Protocol):
         self, scope: LineScope, group: tuple[str | None, ...], after: int, limit: int
     ) -> list[StoredEvent]:
         """Events of one line with seq > after, ascending."""
+        ...
+
+    def late(self, query: LateQuery) -> list[LateRow]:
+        """By subject, type and day."""
         ...
 
     def select(self, selection: Selection) -> list[StoredEvent]:

@@ -17,6 +17,8 @@ from taximeter.ports import (
     Books,
     Clock,
     EventsQuery,
+    LateQuery,
+    LateRow,
     LineScope,
     Recount,
     Selection,
@@ -86,6 +88,7 @@ class Store(Protocol):
         self, scope: LineScope, group: tuple[str | None, ...], after: int, limit: int
     ) -> list[StoredEvent]: ...
     async def select(self, selection: Selection) -> list[StoredEvent]: ...
+    async def late(self, query: LateQuery) -> list[LateRow]: ...
     async def find(self, namespace: str, seq: int) -> StoredEvent | None: ...
     async def count_by_subject(
         self, namespace: str, upto: int, subjects: Sequence[str]

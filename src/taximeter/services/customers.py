@@ -5,7 +5,6 @@ Customers and the subjects they claim.
 from __future__ import annotations
 
 import re
-import secrets
 
 import msgspec
 
@@ -13,7 +12,9 @@ from taximeter.customers import Customer
 from taximeter.errors import Refused, Rejected
 from taximeter.money import exponent
 from taximeter.periods import check_timezone
+from taximeter.services.billing.late import claimed
 from taximeter.services.core import Core, audit, require_customer
+from taximeter.services.ids import new_id as new_id
 from taximeter.services.rebuild import (
     fill,
     mark,
@@ -23,11 +24,6 @@ from taximeter.services.tenant import Tenant
 
 MAX_SUBJECTS = 10_000
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
-
-
-def new_id(prefix: str) -> str:
-    """An id nobody can guess: 96 random bits."""
-    return f"{prefix}_{secrets.token_hex(12)}"
 
 
 async def put_customer(core: Core, tenant: Tenant, customer: Customer, actor: str) -> Customer:
@@ -59,6 +55,9 @@ async def put_customer(core: Core, tenant: Tenant, customer: Customer, actor: st
             tenant.know_customer(customer)
         else:
             await _replace(core, tenant, known, customer)
+        if known is not None:
+            new = set(customer.all_subjects) - set(known.all_subjects)
+            await claimed(core, tenant, new)
         return customer
 
 

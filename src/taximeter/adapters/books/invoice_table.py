@@ -9,6 +9,7 @@ import msgspec
 
 from taximeter.adapters.books import receivable_table, rows
 from taximeter.errors import NotFound, Refused
+from taximeter.invoices.adjustments import adjusting
 from taximeter.invoices.invoice import Status
 from taximeter.invoices.states import UNISSUED, check_issuable
 from taximeter.ports import BilledPeriod, StoredInvoice
@@ -22,17 +23,23 @@ def add(
         return False
     rows.insert(sqlite, "invoices", **msgspec.structs.asdict(invoice))
     for period in periods:
-        rows.insert(
-            sqlite,
-            "billed_periods",
-            namespace=invoice.namespace,
-            subscription=period.subscription,
-            period_start=period.start,
-            part=period.part,
-            period_end=period.end,
-            invoice=invoice.id,
-        )
+        _insert_billed(sqlite, invoice, period)
     return True
+
+
+def _insert_billed(
+    sqlite: sqlite3.Connection, invoice: StoredInvoice, period: BilledPeriod
+) -> None:
+    rows.insert(
+        sqlite,
+        "billed_periods",
+        namespace=invoice.namespace,
+        subscription=period.subscription,
+        period_start=period.start,
+        part=period.part,
+        period_end=period.end,
+        invoice=invoice.id,
+    )
 
 
 def _is_billed(sqlite: sqlite3.Connection, namespace: str, period: BilledPeriod) -> bool:
@@ -89,11 +96,17 @@ def numbered(series: str, number: int) -> str:
 
 
 def replace(
-    sqlite: sqlite3.Connection, invoice: StoredInvoice, expected: str, reason: str, now: int
+    sqlite: sqlite3.Connection,
+    invoice: StoredInvoice,
+    expected: str,
+    reason: str,
+    now: int,
+    adjusts: Sequence[BilledPeriod] | None = None,
 ) -> bool:
     """
     Args:
         reason, now: Of the end of one that is void.
+        adjusts: See `ports.InvoiceBooks`.
     """
     current = require(sqlite, invoice.namespace, invoice.id)
     if current.status != expected:
@@ -101,6 +114,8 @@ def replace(
     if Status(expected) not in UNISSUED and invoice.document != current.document:
         raise Refused("invoice_final", "The document of an issued invoice never changes.")
     _move(sqlite, invoice)
+    if adjusts is not None:
+        _put_adjusted(sqlite, invoice, adjusts)
     if invoice.status == Status.VOID.value:
         sqlite.execute(
             "DELETE FROM billed_periods WHERE namespace = ? AND invoice = ?",
@@ -109,6 +124,17 @@ def replace(
         if Status(expected) not in UNISSUED:
             receivable_table.voided(sqlite, invoice.namespace, invoice.id, reason, now)
     return True
+
+
+def _put_adjusted(
+    sqlite: sqlite3.Connection, invoice: StoredInvoice, adjusts: Sequence[BilledPeriod]
+) -> None:
+    sqlite.execute(
+        "DELETE FROM billed_periods WHERE namespace = ? AND invoice = ? AND part LIKE ?",
+        (invoice.namespace, invoice.id, adjusting("%")),
+    )
+    for period in adjusts:
+        _insert_billed(sqlite, invoice, period)
 
 
 def require(sqlite: sqlite3.Connection, namespace: str, invoice_id: str) -> StoredInvoice:

@@ -19,6 +19,8 @@ from taximeter.adapters.books.accounting_table import AccountingTable
 from taximeter.adapters.books.billing_table import BillingTable
 from taximeter.adapters.books.connection import Connection
 from taximeter.adapters.books.correction_table import CorrectionTable
+from taximeter.adapters.books.credit_note_table import CreditNoteTable
+from taximeter.adapters.books.late_table import LateTable
 from taximeter.adapters.books.notice_table import NoticeTable
 from taximeter.adapters.books.payment_table import PaymentTable
 from taximeter.adapters.books.reconciliation_table import ReconciliationTable
@@ -40,6 +42,8 @@ from taximeter.ports import (
 
 class SqliteBooks(
     BillingTable,
+    CreditNoteTable,
+    LateTable,
     NoticeTable,
     RuleTable,
     RolloutTable,
@@ -270,10 +274,19 @@ class SqliteBooks(
             rows.add_audit(sqlite, audit)
             return issued
 
-    def replace_invoice(self, invoice: StoredInvoice, expected: str, audit: AuditEntry) -> bool:
+    def replace_invoice(
+        self,
+        invoice: StoredInvoice,
+        expected: str,
+        audit: AuditEntry,
+        *,
+        adjusts: Sequence[BilledPeriod] | None = None,
+    ) -> bool:
         with self._connection.write() as sqlite:
             reason = str(audit.detail.get("reason", ""))
-            replaced = invoice_table.replace(sqlite, invoice, expected, reason, audit.at)
+            replaced = invoice_table.replace(
+                sqlite, invoice, expected, reason, audit.at, adjusts
+            )
             if replaced:
                 rows.add_audit(sqlite, audit)
             return replaced

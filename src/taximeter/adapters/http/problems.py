@@ -63,6 +63,8 @@ _CODES_OF_STATUS: Final[dict[int, str]] = {
         subject_taken subscription_exists subscription_ended
         subscription_unchanged invoice_not_draft
         invoice_changed invoice_in_review invoice_not_in_review invoice_not_issued invoice_final
+        nothing_to_adjust late_usage_settled credit_note_exists credit_note_settled
+        already_disputed not_disputed
         not_repairable
         period_open catalog_changed rollout_over idempotency_in_flight
         not_sandbox already_resolved reservation_expired grant_ended webhook_disabled

@@ -25,6 +25,7 @@ from taximeter.adapters.store.files import (
     run_to_merge,
     write_file,
 )
+from taximeter.adapters.store.late import late
 from taximeter.adapters.store.leaves import column_name
 from taximeter.adapters.store.lookups import (
     count_by_subject,
@@ -46,6 +47,8 @@ from taximeter.live.refold import Folded, FoldSpec, refold
 from taximeter.periods import Period
 from taximeter.ports import (
     EventsQuery,
+    LateQuery,
+    LateRow,
     LineScope,
     Recount,
     Selection,
@@ -316,6 +319,9 @@ class ColumnarStore:
 
     def _listed(self, query: EventsQuery) -> list[StoredEvent]:
         return annotated(self._db, list_events(self._db, self._sources(), query), query.upto)
+
+    def late(self, query: LateQuery) -> list[LateRow]:
+        return self._answer(query.upto, lambda: late(self._db, query))
 
     def select(self, selection: Selection) -> list[StoredEvent]:
         return self._answer(selection.upto, lambda: self._selected(selection))

@@ -26,7 +26,7 @@ from taximeter.ports import EventsQuery, LineScope, Selection, StoredEvent
 
 _FETCH_ROWS: Final = 10_000
 _COLUMNS: Final = ", ".join(f'"{name}"' for name in EVENT_COLUMNS)
-_IS_USAGE: Final = "NOT (starts_with(type, 'taximeter.') AND starts_with(source, 'taximeter/'))"
+IS_USAGE: Final = "NOT (starts_with(type, 'taximeter.') AND starts_with(source, 'taximeter/'))"
 
 
 def list_events(
@@ -51,7 +51,7 @@ def list_events(
         conditions.append(f"type = {statement.bind(query.type)}")
     else:
         # The gate's own commands (a grant, a hold) are no usage; who wants them names their type.
-        conditions.append(_IS_USAGE)
+        conditions.append(IS_USAGE)
     if query.start is not None:
         conditions.append(f'"time" >= {statement.bind(query.start)}')
     if query.end is not None:
@@ -85,7 +85,7 @@ def select(
         f"namespace = {statement.bind(selection.namespace)}",
         f"seq >= {statement.bind(selection.first)}",
         f"seq <= {statement.bind(last)}",
-        _IS_USAGE,
+        IS_USAGE,
     ]
     if selection.standing:
         conditions.append(seen(statement.bind(selection.upto)))

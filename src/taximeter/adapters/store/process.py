@@ -33,6 +33,8 @@ from taximeter.errors import TaximeterError, Unavailable
 from taximeter.live.refold import Folded, FoldSpec
 from taximeter.ports import (
     EventsQuery,
+    LateQuery,
+    LateRow,
     LineScope,
     Recount,
     Selection,
@@ -162,6 +164,10 @@ class StoreProcess:
     ) -> list[StoredEvent]:
         found: list[StoredEvent] = await self.call("line_events", scope, group, after, limit)
         return found
+
+    async def late(self, query: LateQuery) -> list[LateRow]:
+        rows: list[LateRow] = await self.call("late", query, timeout_s=LONG_S)
+        return rows
 
     async def select(self, selection: Selection) -> list[StoredEvent]:
         selected: list[StoredEvent] = await self.call("select", selection)

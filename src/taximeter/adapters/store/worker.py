@@ -27,7 +27,7 @@ from taximeter.adapters.store.columnar import ColumnarStore
 from taximeter.adapters.store.wire import Answer, Request, Setup, dump_error, pack, read_message
 from taximeter.errors import TaximeterError, Unavailable
 from taximeter.live.refold import FoldSpec
-from taximeter.ports import EventsQuery, LineScope, Selection, UsageQuery
+from taximeter.ports import EventsQuery, LateQuery, LineScope, Selection, UsageQuery
 from taximeter.rules.trial import TrialSpec
 
 TICK_S: Final = 0.25
@@ -130,7 +130,12 @@ def _upto(request: Request) -> int:
     match request.arguments:
         case (FoldSpec() as spec,):
             return max(spec.upto, spec.corrected or 0)
-        case (UsageQuery() | EventsQuery() | LineScope() | Selection() | TrialSpec() as query, *_):
+        case (
+            (
+                UsageQuery() | EventsQuery() | LateQuery() | LineScope() | Selection() | TrialSpec()
+            ) as query,
+            *_,
+        ):
             return query.upto
         case (str(), int() as upto, *_):  # find, scan, count_by_subject
             return upto

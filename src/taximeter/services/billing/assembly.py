@@ -14,14 +14,17 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from taximeter.invoices.adjustments import adjusting
 from taximeter.invoices.applied import AppliedDiscount
 from taximeter.invoices.assemble import Billed, less_billed, merged
 from taximeter.invoices.build import Usage
 from taximeter.invoices.discounts import apply_discounts, total_of
 from taximeter.invoices.document import parse_invoice
 from taximeter.invoices.invoice import Invoice, Line
+from taximeter.ports import LateUsage
+from taximeter.services.billing.adjustments import Adjusted, Corrected, adjusted, outcomes
 from taximeter.services.billing.ahead import ADVANCE
-from taximeter.services.billing.bills import Bill, statement
+from taximeter.services.billing.bills import Bill, payer_of, statement
 from taximeter.services.billing.commitments import with_drawn
 from taximeter.services.billing.counted import recounted
 from taximeter.services.billing.coupons import discounts_for
@@ -30,7 +33,7 @@ from taximeter.services.billing.looks import reasons_to_look
 from taximeter.services.billing.tax import built_in_taxes, parties_of, situation_of, taxes_for
 from taximeter.services.billing.thresholds import is_on_account
 from taximeter.services.core import Core
-from taximeter.services.customers import new_id
+from taximeter.services.ids import new_id
 from taximeter.services.tenant import Tenant
 from taximeter.taxes.decide import Unknown
 
@@ -42,10 +45,12 @@ class Draft(msgspec.Struct, frozen=True):
     """
     Attributes:
         reasons: Why a person has to look at it before it is issued; () for nothing.
+        settled: What became of late usage by it.
     """
 
     invoice: Invoice
     reasons: tuple[str, ...] = ()
+    settled: tuple[LateUsage, ...] = ()
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -72,11 +77,13 @@ async def assembled(
     billed: BilledParts,
     upto: int,
     invoice_id: str | None = None,
+    corrected: Sequence[Corrected] = (),
 ) -> Draft:
     """
     The draft of one bill.
 
     Args:
+        corrected: Old periods of its subscriptions that something came late for.
         usages: See `usages_of`.
         billed: What is on invoices that are not void.
         upto: Position of the log that the usage reflects.
@@ -89,18 +96,52 @@ async def assembled(
         before = await _billed_before(core, tenant, due, billed, invoice_id)
         lines = less_billed(found.lines, before) if before else found.lines
         parts.append(_discounted(tenant, due, replace(found, lines=lines), before))
-    invoice = _joined(tenant, bill, parts)
+    changed = [await adjusted(core, tenant, one, invoice_id, upto) for one in corrected]
+    late = [one.statement for one in changed if one.statement.lines]
+    parts += [_Part(replace(one, id=invoice_id), ()) for one in late]
+    names = [due.part for due in bill.dues] + [adjusting(upto)] * len(late)
+    return await _drafted(core, tenant, _joined(tenant, bill.payer, parts, names), changed)
+
+
+async def corrections_alone(
+    core: Core,
+    tenant: Tenant,
+    corrected: Sequence[Corrected],
+    upto: int,
+    invoice_id: str | None = None,
+) -> Draft | tuple[LateUsage, ...]:
+    """
+    The draft of old periods of one payer, in one currency, that no other bill takes along; if they
+    come to what was billed, only what became of the late usage.
+    """
+    invoice_id = invoice_id or new_id("inv")
+    found = [await adjusted(core, tenant, one, invoice_id, upto) for one in corrected]
+    late = [replace(one.statement, id=invoice_id) for one in found if one.statement.lines]
+    if not late:
+        now = core.clock.now()
+        return tuple(entry for one in found for entry in outcomes(one, None, now))
+    payer = payer_of(tenant, corrected[0].due)
+    names = [adjusting(upto)] * len(late)
+    invoice = _joined(tenant, payer, [_Part(one, ()) for one in late], names)
+    return await _drafted(core, tenant, invoice, found)
+
+
+async def _drafted(
+    core: Core, tenant: Tenant, invoice: Invoice, found: Sequence[Adjusted]
+) -> Draft:
+    now = core.clock.now()
+    settled = tuple(entry for one in found for entry in outcomes(one, invoice, now))
     taxes = await taxes_for(core, tenant, invoice)
     if isinstance(taxes, Unknown):
-        return Draft(invoice, (taxes.reason,))
+        return Draft(invoice, (taxes.reason,), settled)
     invoice = replace(invoice, taxes=taxes)
-    return Draft(invoice, await reasons_to_look(core, tenant, invoice))
+    return Draft(invoice, await reasons_to_look(core, tenant, invoice), settled)
 
 
 def fare_of(tenant: Tenant, due: Due, payer: str, usage: list[Usage], position: int) -> Invoice:
     """What a period would come to if it were billed now. A tax engine outside is not asked."""
     found = statement(due, "preview", usage, position)
-    invoice = _joined(tenant, Bill(payer, (due,)), [_discounted(tenant, due, found)])
+    invoice = _joined(tenant, payer, [_discounted(tenant, due, found)], [due.part])
     taxes = built_in_taxes(invoice, situation_of(tenant, tenant.customers[payer]))
     return invoice if isinstance(taxes, Unknown) else replace(invoice, taxes=taxes)
 
@@ -115,12 +156,10 @@ def _discounted(tenant: Tenant, due: Due, found: Invoice, before: Sequence[Bille
     return _Part(replace(found, lines=lines), applied)
 
 
-def _joined(tenant: Tenant, bill: Bill, parts: Sequence[_Part]) -> Invoice:
-    """Everything but the taxes."""
-    invoice = merged(
-        [part.statement for part in parts], bill.payer, [due.part for due in bill.dues]
-    )
-    issuer, billed_to = parties_of(tenant, tenant.customers[bill.payer])
+def _joined(tenant: Tenant, payer: str, parts: Sequence[_Part], names: Sequence[str]) -> Invoice:
+    """Everything but the taxes. `names` say which part of its period each is."""
+    invoice = merged([part.statement for part in parts], payer, names)
+    issuer, billed_to = parties_of(tenant, tenant.customers[payer])
     return replace(
         invoice,
         discounts=total_of(applied for part in parts for applied in part.discounts),

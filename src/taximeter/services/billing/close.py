@@ -10,11 +10,19 @@ import msgspec
 
 from taximeter.errors import Rejected
 from taximeter.instants import format_instant
+from taximeter.services.billing.adjustments import open_corrections
 from taximeter.services.billing.ahead import ahead_of
-from taximeter.services.billing.assembly import BilledParts, assembled, usages_of
+from taximeter.services.billing.assembly import (
+    BilledParts,
+    assembled,
+    corrections_alone,
+    usages_of,
+)
 from taximeter.services.billing.bills import batches, bills_of
-from taximeter.services.billing.drafts import store_draft
+from taximeter.services.billing.drafts import store_corrections, store_draft
 from taximeter.services.billing.dues import Due, due_of
+from taximeter.services.billing.late import billed_anew, drafts_to_reprice, sweep
+from taximeter.services.billing.redraft import refresh
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 
@@ -68,15 +76,24 @@ async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
         waiting = {(back.subscription, back.period["start"]) for back in held}
         bills = bills_of(tenant, (due for due in dues if _place(due) not in waiting))
         upto = await core.upto()
+        await sweep(core, tenant, billed, upto)
+        late = await open_corrections(core, tenant, upto)
         created: list[str] = []
         for batch in batches(bills, CHARGES_PER_RECOUNT):
             usages = await usages_of(core, tenant, batch, upto)
             for bill in batch:
-                draft = await assembled(core, tenant, bill, usages, billed, upto)
+                own = late.take(bill)
+                draft = await assembled(core, tenant, bill, usages, billed, upto, corrected=own)
                 if await store_draft(core, tenant, draft, now, actor):
                     created.append(draft.invoice.id)
+                    await billed_anew(core, draft.invoice, upto, late.entries)
                 await asyncio.sleep(0)
-        return Closed(format_instant(as_of), created, held)
+        for own in late.without_next(tenant, now):
+            last = await corrections_alone(core, tenant, own, upto)
+            created += await store_corrections(core, tenant, last, now, actor)
+    for invoice_id in await drafts_to_reprice(core, tenant):
+        await refresh(core, tenant, invoice_id, actor)
+    return Closed(format_instant(as_of), created, held)
 
 
 def _place(due: Due) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from taximeter.invoices.discount_documents import TermsDocument, dump_terms, rea
 from taximeter.invoices.discounts import Discount
 from taximeter.meters.reading import KEY_RULE, is_key, suggestion
 from taximeter.services.core import Core, audit, require_customer
-from taximeter.services.customers import new_id
+from taximeter.services.ids import new_id
 from taximeter.services.tenant import Tenant
 
 MAX_DISCOUNTS = 100

@@ -4,19 +4,26 @@ Drafts: invoices that are made and not final yet, and what a person decides abou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import msgspec
 
 from taximeter.errors import NotFound, Refused
 from taximeter.instants import format_instant
+from taximeter.invoices.adjustments import is_adjusting
 from taximeter.invoices.document import canonical_bytes, parse_invoice
 from taximeter.invoices.invoice import Invoice, Status
 from taximeter.invoices.states import check_held
 from taximeter.notices.notice import INVOICE_CREATED, INVOICE_IN_REVIEW
-from taximeter.ports import AuditEntry, BilledPeriod, StoredInvoice
+from taximeter.ports import AuditEntry, BilledPeriod, LateUsage, StoredInvoice
 from taximeter.services.billing.assembly import Draft
 from taximeter.services.billing.tell import tell
 from taximeter.services.core import Core, audit
 from taximeter.services.tenant import Tenant
+
+_UNDECIDED: Final = ("pending", "held", "adjusted")
+"""Late usage that a draft can settle; what it had adjusted itself, once more."""
 
 
 class ReviewNote(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -59,20 +66,44 @@ async def store_draft(core: Core, tenant: Tenant, draft: Draft, now: int, actor:
     if draft.reasons:
         invoice = msgspec.structs.replace(invoice, status=Status.IN_REVIEW)
         review = ReviewNote(draft.reasons)
-    periods = [
-        BilledPeriod(cover.subscription, cover.period.start, cover.period.end, cover.part)
-        for cover in invoice.covered
-    ]
     stored = stored_invoice(tenant, invoice, now, review)
     is_new = await core.books.run(
         core.books.books.add_invoice,
         stored,
-        periods,
+        _periods(invoice),
         audit(tenant, now, actor, "invoice.create", invoice.id, customer=invoice.customer),
     )
     if is_new:
+        await _settle(core, draft.settled)
         tell(core, tenant, INVOICE_IN_REVIEW if draft.reasons else INVOICE_CREATED, stored)
     return is_new
+
+
+def _periods(invoice: Invoice) -> list[BilledPeriod]:
+    return [
+        BilledPeriod(cover.subscription, cover.period.start, cover.period.end, cover.part)
+        for cover in invoice.covered
+    ]
+
+
+async def store_corrections(
+    core: Core, tenant: Tenant, draft: Draft | tuple[LateUsage, ...], now: int, actor: str
+) -> list[str]:
+    """
+    Store a draft of corrections alone, if there is one.
+
+    Returns:
+        Its id.
+    """
+    if not isinstance(draft, Draft):
+        await _settle(core, draft)
+        return []
+    return [draft.invoice.id] if await store_draft(core, tenant, draft, now, actor) else []
+
+
+async def _settle(core: Core, settled: Sequence[LateUsage]) -> None:
+    if settled:
+        await core.books.run(core.books.books.settle_late, settled, _UNDECIDED)
 
 
 async def redrafted(
@@ -92,7 +123,10 @@ async def redrafted(
         document=canonical_bytes(invoice),
         review=None if review is None else _encode(review),
     )
-    return await _put(core, moved, stored.status, entry)
+    adjusts = [one for one in _periods(invoice) if is_adjusting(one.part)]
+    put = await _put(core, moved, stored.status, entry, adjusts)
+    await _settle(core, draft.settled)
+    return put
 
 
 async def hold(
@@ -150,8 +184,15 @@ async def _move(
     return await _put(core, moved, stored.status, entry)
 
 
-async def _put(core: Core, moved: StoredInvoice, expected: str, entry: AuditEntry) -> StoredInvoice:
-    if not await core.books.run(core.books.books.replace_invoice, moved, expected, entry):
+async def _put(
+    core: Core,
+    moved: StoredInvoice,
+    expected: str,
+    entry: AuditEntry,
+    adjusts: Sequence[BilledPeriod] | None = None,
+) -> StoredInvoice:
+    books = core.books.books
+    if not await core.books.run(books.replace_invoice, moved, expected, entry, adjusts=adjusts):
         raise Refused("invoice_changed", "The invoice changed meanwhile; read it again.")
     return moved
 

@@ -77,12 +77,27 @@ async def recheck(
             again, _ = _of_group(groups, one.group)
             late[line] = again.events - counted[line][0].events
     lines = [
-        rated_again(line, scoped[line.id], *counted[line.id], invoice.currency)
+        _adjusting(line, rated_again(line, scoped[line.id], *counted[line.id], invoice.currency))
         if line.id in scoped
         else line
         for line in invoice.lines
     ]
     return Rechecked(stored, invoice, tuple(await fees_again(core, tenant, invoice, lines)), late)
+
+
+def _adjusting(line: Line, again: Line) -> Line:
+    """
+    An adjustment is what its period comes to, less what was billed. What it comes to can be less
+    than its price makes of the events: by the discounts of its own period, and by what was held or
+    written off.
+    """
+    if line.adjusts is None or line.lineage is None:
+        return again
+    if line.lineage.events == 0 and line.lineage == again.lineage:
+        return line
+    whole, rerated = again.amount_minor, line.adjusts.rerated_minor
+    comes_to = rerated if 0 <= rerated <= whole else whole
+    return replace(again, amount_minor=comes_to - line.adjusts.billed_minor)
 
 
 class LineEvents(msgspec.Struct, frozen=True):

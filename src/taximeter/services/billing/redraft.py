@@ -7,14 +7,23 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from taximeter.errors import Refused
+from taximeter.invoices.adjustments import is_adjusting
 from taximeter.invoices.document import parse_invoice
 from taximeter.invoices.invoice import Cover, Invoice, Status
 from taximeter.ports import StoredInvoice
+from taximeter.services.billing.adjustments import OpenCorrections, open_corrections
 from taximeter.services.billing.ahead import ADVANCE, fees_in_advance
-from taximeter.services.billing.assembly import Draft, assembled, usages_of
+from taximeter.services.billing.assembly import (
+    BilledParts,
+    Draft,
+    assembled,
+    corrections_alone,
+    usages_of,
+)
 from taximeter.services.billing.bills import Bill
 from taximeter.services.billing.drafts import find_invoice, redrafted
 from taximeter.services.billing.dues import Due, due_of
+from taximeter.services.billing.late import billed_anew, sweep
 from taximeter.services.billing.thresholds import is_on_account
 from taximeter.services.core import Core, audit
 from taximeter.services.tenant import Tenant
@@ -26,7 +35,7 @@ async def refresh(core: Core, tenant: Tenant, invoice_id: str, actor: str) -> St
 
     Raises:
         NotFound: No such invoice.
-        Refused: `invoice_not_draft`, `invoice_changed`.
+        Refused: `invoice_not_draft`, `invoice_changed`, `nothing_to_adjust`.
     """
     async with core.lock(tenant):
         stored = await find_invoice(core, tenant, invoice_id)
@@ -36,17 +45,38 @@ async def refresh(core: Core, tenant: Tenant, invoice_id: str, actor: str) -> St
                 f"invoice {invoice_id} is {stored.status}; only a draft can be made again",
                 status=stored.status,
             )
-        draft = await _again(core, tenant, parse_invoice(stored.document))
+        upto = await core.upto()
+        billed = await core.books.run(core.books.books.billed_periods, tenant.name)
+        await sweep(core, tenant, billed, upto)
+        late = await open_corrections(core, tenant, upto, invoice_id)
+        draft = await _again(core, tenant, parse_invoice(stored.document), billed, late, upto)
         entry = audit(tenant, core.clock.now(), actor, "invoice.refresh", invoice_id)
-        return await redrafted(core, stored, draft, entry)
+        again = await redrafted(core, stored, draft, entry)
+        await billed_anew(core, draft.invoice, upto, late.entries)
+        return again
 
 
-async def _again(core: Core, tenant: Tenant, invoice: Invoice) -> Draft:
-    billed = await core.books.run(core.books.books.billed_periods, tenant.name)
-    bill = Bill(invoice.customer, tuple(_due(tenant, cover) for cover in invoice.covered))
-    upto = await core.upto()
-    usages = await usages_of(core, tenant, [bill], upto)
-    return await assembled(core, tenant, bill, usages, billed, upto, invoice.id)
+async def _again(
+    core: Core,
+    tenant: Tenant,
+    invoice: Invoice,
+    billed: BilledParts,
+    late: OpenCorrections,
+    upto: int,
+) -> Draft:
+    own = [cover for cover in invoice.covered if not is_adjusting(cover.part)]
+    if own:
+        bill = Bill(invoice.customer, tuple(_due(tenant, cover) for cover in own))
+        usages = await usages_of(core, tenant, [bill], upto)
+        corrected = late.take(bill)
+        return await assembled(core, tenant, bill, usages, billed, upto, invoice.id, corrected)
+    draft = await corrections_alone(core, tenant, late.of(invoice), upto, invoice.id)
+    if isinstance(draft, Draft):
+        return draft
+    raise Refused(
+        "nothing_to_adjust",
+        f"Nothing is left for invoice {invoice.id} to correct; void it instead.",
+    )
 
 
 def _due(tenant: Tenant, cover: Cover) -> Due:

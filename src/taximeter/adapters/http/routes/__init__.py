@@ -16,6 +16,7 @@ from taximeter.adapters.http.routes.documents import DocumentRoutes
 from taximeter.adapters.http.routes.events import EventRoutes
 from taximeter.adapters.http.routes.gate import GateRoutes
 from taximeter.adapters.http.routes.invoices import InvoiceRoutes
+from taximeter.adapters.http.routes.late import LateRoutes
 from taximeter.adapters.http.routes.notices import NoticeRoutes
 from taximeter.adapters.http.routes.operating import OperatingRoutes
 from taximeter.adapters.http.routes.pages import PageRoutes
@@ -52,6 +53,7 @@ def all_routes(around: Surroundings) -> list[Route]:
         *CouponRoutes(around).routes(),
         *RuleRoutes(around).routes(),
         *InvoiceRoutes(around).routes(),
+        *LateRoutes(around).routes(),
         *DocumentRoutes(around).routes(),
         *ProofRoutes(around).routes(),
         *ReconciliationRoutes(around).routes(),

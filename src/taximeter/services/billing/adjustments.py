@@ -1,0 +1,341 @@
+"""
+Adjustments: old periods that something came late for, rated again, on the next invoice (K15).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from taximeter.invoices.adjustments import (
+    Delta,
+    Place,
+    adjusting,
+    adjustment_lines,
+    billed_lines,
+    deltas,
+    place_of,
+)
+from taximeter.invoices.build import Usage
+from taximeter.invoices.discounts import apply_discounts
+from taximeter.invoices.document import parse_invoice
+from taximeter.invoices.invoice import Cover, Invoice, Line, Status
+from taximeter.invoices.plan_lines import plan_lines
+from taximeter.invoices.settings import LateUsage as Policy
+from taximeter.ports import LateUsage, StoredInvoice
+from taximeter.services.billing.bills import Bill, statement
+from taximeter.services.billing.commitments import with_drawn
+from taximeter.services.billing.counted import recounted
+from taximeter.services.billing.coupons import discounts_for
+from taximeter.services.billing.dues import Due, due_of
+from taximeter.services.core import Core
+from taximeter.services.tenant import Tenant
+
+WHOLE = "period"
+_ISSUED = frozenset({Status.ISSUED.value, Status.PAID.value, Status.UNCOLLECTIBLE.value})
+
+
+class Corrected(msgspec.Struct, frozen=True):
+    """
+    A billed period and what it counts by now.
+
+    Attributes:
+        original: The issued invoice that billed it.
+        entries: What came late.
+    """
+
+    due: Due
+    original: Invoice
+    entries: tuple[LateUsage, ...]
+    usage: list[Usage]
+
+
+class Adjusted(msgspec.Struct, frozen=True):
+    """
+    What it comes to.
+
+    Attributes:
+        statement: Its adjustment lines, as if on an invoice of their own.
+        withheld: What would be billed, but is held or written off; minor units, above 0.
+    """
+
+    period: Corrected
+    statement: Invoice
+    found: tuple[Delta, ...]
+    billed: tuple[Line, ...]
+    withheld: Mapping[Place, int]
+    rated: tuple[Line, ...]
+
+
+class OpenCorrections:
+    """
+    Late usage that nothing has become of, and the old periods it is about, until each is on a bill.
+    """
+
+    def __init__(self, entries: Sequence[LateUsage], periods: Iterable[Corrected]) -> None:
+        self.entries = entries
+        self._periods = list(periods)
+
+    def take(self, bill: Bill) -> list[Corrected]:
+        """Those of the subscriptions on a bill, in its currency."""
+        subscriptions = {due.subscription.id for due in bill.dues}
+        return self._take(
+            lambda one: (
+                one.due.subscription.id in subscriptions
+                and one.original.currency == bill.dues[0].currency
+            )
+        )
+
+    def of(self, invoice: Invoice) -> list[Corrected]:
+        """Those of the periods that a draft corrects."""
+        periods = {(cover.subscription, cover.period.start) for cover in invoice.covered}
+        return self._take(lambda one: (one.due.subscription.id, one.due.period.start) in periods)
+
+    def without_next(self, tenant: Tenant, now: int) -> Iterator[list[Corrected]]:
+        """Those of subscriptions that have ended, so that no other bill comes; one bill each."""
+        for subscription in sorted({one.due.subscription.id for one in self._periods}):
+            end = tenant.timeline(tenant.subscriptions[subscription]).end
+            if end is not None and end <= now:
+                own = [one for one in self._periods if one.due.subscription.id == subscription]
+                for currency in sorted({one.original.currency for one in own}):
+                    yield [one for one in own if one.original.currency == currency]
+
+    def _take(self, wanted: Callable[[Corrected], bool]) -> list[Corrected]:
+        taken = [one for one in self._periods if wanted(one)]
+        self._periods = [one for one in self._periods if one not in taken]
+        return taken
+
+
+async def open_corrections(
+    core: Core, tenant: Tenant, upto: int, own: str | None = None
+) -> OpenCorrections:
+    """
+    Args:
+        own: A draft that is made again: what it settled is open for it.
+    """
+    entries = await core.books.run(core.books.books.open_late, tenant.name, own)
+    if not entries:
+        return OpenCorrections((), ())
+    return OpenCorrections(entries, await corrected_periods(core, tenant, entries, upto))
+
+
+async def corrected_periods(
+    core: Core, tenant: Tenant, entries: Iterable[LateUsage], upto: int
+) -> list[Corrected]:
+    """
+    The issued periods that some late usage is about, counted in one go; oldest first. Periods whose
+    invoice is a draft, or void, are left out: they are billed anew.
+    """
+    by_period: dict[tuple[int, str], list[LateUsage]] = {}
+    for one in entries:
+        by_period.setdefault((one.period_start, one.subscription), []).append(one)
+    found: list[Corrected] = []
+    for (start, subscription), own in sorted(by_period.items()):
+        original = await _original(core, tenant, subscription, start)
+        if original is not None:
+            due = due_again(tenant, original, cover_of_period(original, subscription, start))
+            due = await with_drawn(core, tenant, due)
+            found.append(Corrected(due, original, tuple(own), []))
+    usages = await recounted(core, tenant, [one.due for one in found], upto) if found else []
+    return [replace(one, usage=usage) for one, usage in zip(found, usages, strict=True)]
+
+
+async def _original(core: Core, tenant: Tenant, subscription: str, start: int) -> Invoice | None:
+    for stored in await _stored(core, tenant, subscription, start):
+        if stored.status in _ISSUED:
+            invoice = parse_invoice(stored.document)
+            if any(_is_whole(cover, subscription, start) for cover in invoice.covered):
+                return invoice
+    return None
+
+
+async def _stored(core: Core, tenant: Tenant, subscription: str, start: int) -> list[StoredInvoice]:
+    books = core.books.books
+    return await core.books.run(books.invoices_of_period, tenant.name, subscription, start)
+
+
+def _is_whole(cover: Cover, subscription: str, start: int) -> bool:
+    return (cover.subscription, cover.period.start, cover.part) == (subscription, start, WHOLE)
+
+
+def cover_of_period(invoice: Invoice, subscription: str, start: int) -> Cover:
+    return next(one for one in invoice.covered if _is_whole(one, subscription, start))
+
+
+def due_again(tenant: Tenant, invoice: Invoice, cover: Cover) -> Due:
+    """
+    What was due, in the invoice's currency and by the rates it cites, of everybody who was billed
+    then and everybody the customer has claimed since.
+    """
+    subscription = tenant.subscriptions[cover.subscription]
+    cited = [one.version for line in invoice.lines for one in line.conversions]
+    due = due_of(
+        tenant,
+        subscription,
+        tenant.timeline(subscription).index(cover.period.start),
+        currency=invoice.currency,
+        rates_version=max(cited, default=None),
+    )
+    subjects = tuple(dict.fromkeys((*cover.subjects, *due.customer.all_subjects)))
+    return replace(due, customer=replace(due.customer, subjects=subjects))
+
+
+async def adjusted(
+    core: Core,
+    tenant: Tenant,
+    period: Corrected,
+    own: str | None,
+    upto: int,
+    entries: Sequence[LateUsage] | None = None,
+) -> Adjusted:
+    """
+    Args:
+        own: Id of the draft that the lines are for; what it has of the period now does not count.
+        upto: Position of the log that the usage reflects.
+        entries: Late usage to go by, if not the period's own.
+    """
+    due, original = period.due, period.original
+    key = (due.subscription.id, due.period.start)
+    others = [
+        parse_invoice(one.document) for one in await _stored(core, tenant, *key) if one.id != own
+    ]
+    billed = tuple(line for one in others for line in billed_lines(one, *key))
+    settled = await core.books.run(core.books.books.withheld_late, tenant.name, *key)
+    counted = statement(replace(due, part=adjusting(upto)), original.id, period.usage, upto)
+    entries = period.entries if entries is None else entries
+    kept_back = {one.meter for one in entries if _is_kept_back(one)}
+    rated, withheld = _without(counted.lines, billed, kept_back, withheld_places(settled))
+    lines = _discounted(tenant, due, plan_lines(due.terms, rated, original.currency))
+    found = deltas(lines, billed, await credited_places(core, tenant, others))
+    new = replace(counted, lines=adjustment_lines(found, original, upto))
+    return Adjusted(period, new, found, billed, withheld, counted.lines)
+
+
+def _is_kept_back(one: LateUsage) -> bool:
+    return one.status == "held" or one.policy == Policy.WRITE_OFF.value
+
+
+def _without(
+    lines: Sequence[Line],
+    billed: Sequence[Line],
+    meters: Collection[str],
+    written_off: Mapping[Place, int],
+) -> tuple[tuple[Line, ...], dict[Place, int]]:
+    """The same lines without what was written off, and what of some meters is kept back."""
+    kept: list[Line] = []
+    withheld: dict[Place, int] = {}
+    for line in lines:
+        place = place_of(line)
+        minor = line.amount_minor - written_off.get(place, 0)
+        if line.meter in meters:
+            before = sum(one.amount_minor for one in billed if place_of(one) == place)
+            if minor > before:
+                withheld[place] = minor - before
+                minor = before
+        kept.append(replace(line, amount_minor=minor))
+    return tuple(kept), withheld
+
+
+def _discounted(tenant: Tenant, due: Due, lines: Sequence[Line]) -> tuple[Line, ...]:
+    """With the discounts of their own period."""
+    index = tenant.timeline(due.subscription).index(due.period.start)
+    discounts = (*due.discounts, *discounts_for(tenant, due.subscription, index))
+    return apply_discounts(lines, discounts, due.currency)[0]
+
+
+async def credited_places(
+    core: Core, tenant: Tenant, invoices: Iterable[Invoice]
+) -> dict[Place, int]:
+    """What credit notes gave back of late usage, by place; not positive."""
+    found: dict[Place, int] = {}
+    for invoice in invoices:
+        corrected = await core.books.run(core.books.books.corrected_lines, tenant.name, invoice.id)
+        for line in invoice.lines:
+            if line.id in corrected:
+                place = place_of(line)
+                found[place] = found.get(place, 0) - corrected[line.id]
+    return found
+
+
+# --- what became of late usage ----------------------------------------------------------------
+
+
+def outcomes(found: Adjusted, invoice: Invoice | None, now: int) -> list[LateUsage]:
+    """
+    Args:
+        invoice: The draft that has the lines; None if there is none.
+    """
+    return [_outcome(found, one, invoice, now) for one in found.period.entries]
+
+
+def _outcome(found: Adjusted, one: LateUsage, invoice: Invoice | None, now: int) -> LateUsage:
+    due = found.period.due
+    withheld = {p: minor for p, minor in found.withheld.items() if _meter(found, p) == one.meter}
+    billed_minor = sum(delta.minor for delta in found.found if delta.line.meter == one.meter)
+    one = replace(
+        one,
+        currency=due.currency,
+        amount_minor=sum(withheld.values()) + billed_minor,
+        quantity_pico=_quantity(found, one.meter),
+    )
+    if one.status == "held":
+        return one if one.policy != Policy.WRITE_OFF.value else _written_off(one, withheld, now)
+    if one.policy == Policy.WRITE_OFF.value and withheld:
+        return _written_off(one, withheld, now)
+    lines = () if invoice is None else tuple(
+        line.id
+        for line in invoice.lines
+        if line.adjusts is not None
+        and (line.subscription or invoice.subscription) == due.subscription.id
+        and line.adjusts.period.start == due.period.start
+        and line.meter == one.meter
+    )  # fmt: skip
+    if lines and invoice is not None:
+        return replace(
+            one, status="adjusted", by_invoice=invoice.id, by_lines=lines, settled_at=now
+        )
+    if billed_minor:
+        return one
+    return replace(one, status="no_effect", settled_at=now)
+
+
+def _meter(found: Adjusted, place: Place) -> str | None:
+    return next((line.meter for line in found.rated if place_of(line) == place), None)
+
+
+def _quantity(found: Adjusted, meter: str) -> int:
+    """How much more the meter counts than is on the newest lines for it."""
+    newest: dict[Place, int] = {}
+    for line in found.billed:
+        if line.meter == meter and line.lineage is not None:
+            newest[place_of(line)] = line.quantity_pico
+    counted = sum(line.quantity_pico for line in found.rated if line.meter == meter)
+    return counted - sum(newest.values())
+
+
+def _written_off(one: LateUsage, withheld: Mapping[Place, int], now: int) -> LateUsage:
+    return replace(
+        one,
+        status="written_off",
+        amount_minor=sum(withheld.values()),
+        withheld=tuple((*_dump_place(place), minor) for place, minor in withheld.items()),
+        settled_at=now,
+    )
+
+
+def _dump_place(place: Place) -> tuple[str, int, int, str, str]:
+    return (place.price, place.start, place.end, place.hours, json.dumps(place.group))
+
+
+def withheld_places(entries: Iterable[LateUsage]) -> dict[Place, int]:
+    """What was written off, by place."""
+    found: dict[Place, int] = {}
+    for one in entries:
+        for price, start, end, hours, group, minor in one.withheld:
+            pairs = tuple((name, value) for name, value in json.loads(group))
+            place = Place(price, start, end, hours, pairs)
+            found[place] = found.get(place, 0) + minor
+    return found
