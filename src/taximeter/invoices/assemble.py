@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +19,9 @@ from taximeter.invoices.adjustments import is_adjusting
 from taximeter.invoices.invoice import Cover, Invoice, Kind, Line
 from taximeter.periods import Period
 from taximeter.quantities import E12
+
+_IN_ADVANCE: Final = (Kind.FLAT, Kind.COMMITMENT)
+"""What may be billed exactly so before its period ends."""
 
 
 class Billed(msgspec.Struct, frozen=True):
@@ -73,7 +77,7 @@ def less_billed(lines: Sequence[Line], billed: Sequence[Billed]) -> tuple[Line, 
     """
     Lines of a period as it turned out, less what was billed of it before.
 
-    A fee that was billed exactly so is left out; anything else stays, and what else an invoice had
+    A fee, or a commitment paid in advance, that was billed exactly so is left out; anything else stays, and what else an invoice had
     for a price is taken off.
     """
     known = Counter(_what(one.line) for one in billed)
@@ -81,7 +85,7 @@ def less_billed(lines: Sequence[Line], billed: Sequence[Billed]) -> tuple[Line, 
     repeated: Counter[object] = Counter()
     for line in lines:
         what = _what(line)
-        if line.kind is Kind.FLAT and repeated[what] < known[what]:
+        if line.kind in _IN_ADVANCE and repeated[what] < known[what]:
             repeated[what] += 1
         else:
             kept.append(line)
