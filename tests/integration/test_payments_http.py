@@ -302,6 +302,7 @@ def test_a_statement_has_what_was_owed_and_what_was_paid(books: Books) -> None:
         "GET", "/v1/customers/acme/statement", from_="2026-11-02T00:00:00Z"
     )["accounts"]  # fmt: skip
     assert (account["opening"], account["closing"]) == ("200.00", "-50.00")
+    assert (account["open"], account["on_account"]) == ("0.00", "50.00")
     (item,) = account["items"]
     assert (item["kind"], item["amount"], item["reference"]) == ("payment", "-250.00", "wire 4711")
     (whole,) = books.ask("GET", "/v1/customers/acme/statement")["accounts"]

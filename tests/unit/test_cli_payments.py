@@ -119,12 +119,14 @@ def test_balance_revenue_and_statement_are_tables(stub: Stub, capsys: Any) -> No
         "at": "2026-11-01T00:00:00Z", "kind": "issue", "invoice": "inv_1",
         "number": "INV-000001", "reference": None, "amount": "5.00", "balance": "5.00",
     }  # fmt: skip
-    account = {"currency": "USD", "opening": "0.00", "items": [item], "closing": "5.00"}
+    account = {"currency": "USD", "opening": "0.00", "items": [item], "closing": "5.00"} | {
+        "open": "6.00", "on_account": "1.00",
+    }  # fmt: skip
     stub.routes["GET", "/v1/customers/acme/statement"] = Answer(
         body={"customer": "acme", "from": None, "to": "2026-11-01", "accounts": [account]}
     )
     assert main(["statement", "acme"]) == 0
-    assert "acme owes 5.00 USD." in capsys.readouterr().out
+    assert "6.00 USD is open, 1.00 on account." in capsys.readouterr().out
 
 
 def test_a_month_is_closed(stub: Stub, capsys: Any) -> None:

@@ -16,7 +16,8 @@ from taximeter.money import format_minor
 
 def statements(entries: Iterable[JournalEntry], start: int | None) -> list[dict[str, Any]]:
     """
-    One for each currency: its opening, every change, its closing.
+    One for each currency: its opening, every change, its closing, which is what is open on invoices
+    less what is on account.
 
     Args:
         entries: All of one customer until the end of the span, in order.
@@ -25,6 +26,7 @@ def statements(entries: Iterable[JournalEntry], start: int | None) -> list[dict[
     sheets: dict[str, _Sheet] = {}
     for entry in entries:
         sheet = sheets.setdefault(entry.currency, _Sheet(entry.currency))
+        sheet.on_account_minor -= entry.on(Account.BALANCE)
         minor = entry.on(Account.RECEIVABLE) + entry.on(Account.BALANCE)
         if not minor:
             continue  # a payment finds its invoice: nothing changes between us
@@ -38,7 +40,7 @@ def statements(entries: Iterable[JournalEntry], start: int | None) -> list[dict[
 class _Sheet:
     def __init__(self, currency: str) -> None:
         self.currency = currency
-        self.opening_minor = self.balance_minor = 0
+        self.opening_minor = self.balance_minor = self.on_account_minor = 0
         self.items: list[dict[str, Any]] = []
 
     def carry(self, minor: int) -> None:
@@ -65,4 +67,6 @@ class _Sheet:
             "opening": format_minor(self.opening_minor, self.currency),
             "items": self.items,
             "closing": format_minor(self.balance_minor, self.currency),
+            "open": format_minor(self.balance_minor + self.on_account_minor, self.currency),
+            "on_account": format_minor(self.on_account_minor, self.currency),
         }

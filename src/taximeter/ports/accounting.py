@@ -165,10 +165,6 @@ class AccountingBooks(PaymentBooks, Protocol):
         """Of those that were issued."""
         ...
 
-    def customer_balance(self, namespace: str, customer: str) -> dict[str, int]:
-        """Currency -> what no invoice has used yet, minor units; those with none are absent."""
-        ...
-
     def note_reminded(self, namespace: str, invoice_id: str, step: int) -> None:
         """A step of the dunning schedule was told."""
         ...

@@ -55,16 +55,6 @@ class AccountingTable:
         with self._connection.read() as sqlite:
             return receivable_table.standings(sqlite, namespace, ids)
 
-    def customer_balance(self, namespace: str, customer: str) -> dict[str, int]:
-        with self._connection.read() as sqlite:
-            found = sqlite.execute(
-                "SELECT currency, sum(left_minor) FROM customer_balances "
-                "WHERE namespace = ? AND customer = ? AND left_minor > 0 "
-                "GROUP BY currency ORDER BY currency",
-                (namespace, customer),
-            )
-            return dict(found.fetchall())
-
     def note_reminded(self, namespace: str, invoice_id: str, step: int) -> None:
         with self._connection.write() as sqlite:
             sqlite.execute(

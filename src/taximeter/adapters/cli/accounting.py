@@ -207,7 +207,10 @@ def statement(
             about = one["number"] or one["reference"] or one["invoice"] or ""
             table.add_row(plain_time(one["at"]), one["kind"], about, one["amount"], one["balance"])
         console().print(table)
-        console().print(f"{customer} owes {account['closing']} {account['currency']}.")
+        console().print(
+            f"{account['open']} {account['currency']} is open, {account['on_account']} on account.",
+            markup=False,
+        )
     if not answer["accounts"]:
         console().print(f"Nothing was ever billed to {customer}, and nothing paid.")
     return OK
