@@ -77,8 +77,8 @@ def less_billed(lines: Sequence[Line], billed: Sequence[Billed]) -> tuple[Line, 
     """
     Lines of a period as it turned out, less what was billed of it before.
 
-    A fee, or a commitment paid in advance, that was billed exactly so is left out; anything else stays, and what else an invoice had
-    for a price is taken off.
+    A fee, or a commitment paid in advance, that was billed exactly so is left out; anything else
+    stays, and what else an invoice had for a price is taken off.
     """
     known = Counter(_what(one.line) for one in billed)
     kept: list[Line] = []
