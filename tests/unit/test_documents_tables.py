@@ -19,7 +19,7 @@ from taximeter.documents.tables import Column, ColumnType, Table, csv_bytes, ine
 from taximeter.documents.words import grouped, plain, span
 from taximeter.instants import parse_instant
 from taximeter.invoices.applied import AppliedTax
-from taximeter.invoices.invoice import Invoice
+from taximeter.invoices.invoice import Invoice, Kind
 from taximeter.periods import Period
 
 DANGEROUS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠x")
@@ -100,6 +100,19 @@ def test_rows_of_discounts_taxes_and_credits() -> None:
     assert (vat["ChargeCategory"], vat["BilledCost"]) == ("Tax", "8.38")
     assert vat["ChargeDescription"] == "VAT DE 19 %"
     assert (grant["ChargeCategory"], grant["BilledCost"]) == ("Credit", "-10.00")
+
+
+def test_each_kind_of_line_has_a_category_of_focus() -> None:
+    lines = [fee(100, id=kind.value, kind=kind) for kind in Kind]
+    rows = read(csv_bytes(focus_table([paper(invoice(lines, taxes=()))])))
+    found = dict(zip(Kind, (row["ChargeCategory"] for row in rows), strict=True))
+    assert found == {
+        Kind.FLAT: "Purchase", Kind.USAGE: "Usage", Kind.SEAT: "Purchase",
+        Kind.MINIMUM: "Adjustment", Kind.MAXIMUM: "Adjustment", Kind.COMMITMENT: "Purchase",
+        Kind.ADJUSTMENT: "Usage", Kind.ON_ACCOUNT: "Adjustment",
+    }  # fmt: skip
+    corrected = [row["ChargeClass"] for row in rows if row["ChargeClass"]]
+    assert corrected == ["Correction"], "an adjustment is of a period that was billed before"
 
 
 def test_what_is_given_back_is_a_negative_correction() -> None:

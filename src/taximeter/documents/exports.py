@@ -133,7 +133,9 @@ def _focus_rows(paper: Paper) -> Iterator[Row]:
     for credit in invoice.credits:
         yield _base(paper) | _costs(paper, -credit.amount_minor) | {
             "ChargeCategory": "Credit",
-            "ChargeDescription": f"Credit {credit.credit}, grant {credit.grant}",
+            "ChargeDescription": f"Credit {credit.credit}, grant {credit.grant}"
+            if credit.grant
+            else "Prepaid credit",
             "ChargeFrequency": "One-Time",
         }  # fmt: skip
 
@@ -176,7 +178,15 @@ def _costs(paper: Paper, minor: int, list_minor: int | None = None) -> dict[str,
     return {"BilledCost": cost, "EffectiveCost": cost, "ContractedCost": listed, "ListCost": listed}
 
 
-_FREQUENCIES: Final = {Kind.USAGE: "Usage-Based", Kind.ADJUSTMENT: "One-Time"}
+_ONCE: Final = frozenset({Kind.ADJUSTMENT, Kind.ON_ACCOUNT})
+_CATEGORIES: Final = {
+    Kind.USAGE: "Usage",
+    Kind.ADJUSTMENT: "Usage",
+    Kind.FLAT: "Purchase",
+    Kind.SEAT: "Purchase",
+    Kind.COMMITMENT: "Purchase",
+}
+"""What is reckoned with other lines, such as a minimum, is an Adjustment."""
 
 
 def _charge(paper: Paper, line: Line, net: LineNet) -> dict[str, str | None]:
@@ -184,9 +194,9 @@ def _charge(paper: Paper, line: Line, net: LineNet) -> dict[str, str | None]:
     plan = line.price.partition("/")[0]
     quantity = format_quantity(line.quantity_pico)
     row = _costs(paper, net.net_minor, net.listed_minor) | {
-        "ChargeCategory": "Usage" if line.kind is Kind.USAGE else "Purchase",
+        "ChargeCategory": _CATEGORIES.get(line.kind, "Adjustment"),
         "ChargeDescription": line.description,
-        "ChargeFrequency": _FREQUENCIES.get(line.kind, "Recurring"),
+        "ChargeFrequency": _frequency(line.kind),
         "ChargePeriodStart": format_instant(line.period.start),
         "ChargePeriodEnd": format_instant(line.period.end),
         "PricingCategory": "Standard",
@@ -216,6 +226,12 @@ def _charge(paper: Paper, line: Line, net: LineNet) -> dict[str, str | None]:
             "SubAccountType": "Customer",
         }
     return row
+
+
+def _frequency(kind: Kind) -> str:
+    if kind is Kind.USAGE:
+        return "Usage-Based"
+    return "One-Time" if kind in _ONCE else "Recurring"
 
 
 def _json(value: Any) -> str:
