@@ -22,6 +22,7 @@ from tests.accounts import NS, Accounts, at, audit, invoice, line
 from taximeter.accounting.journal import Account
 from taximeter.accounting.matching import Named
 from taximeter.accounting.recognition import month_of, month_start, next_month
+from taximeter.accounting.unearned import revenue_ahead
 from taximeter.errors import Refused, Rejected
 from taximeter.instants import DAY
 
@@ -247,7 +248,9 @@ class Books(RuleBasedStateMachine):
         payment = data.draw(st.sampled_from(self._payments()))
         left = self.money[payment].left
         for attempt in (
-            lambda: self.accounts.books.refund_payment(NS, payment, None, left + 1, self.now, audit()),
+            lambda: self.accounts.books.refund_payment(
+                NS, payment, None, left + 1, self.now, audit()
+            ),
             lambda: self.accounts.books.allocate_payment(
                 NS, payment, [Named("nobody", amount)], self.now, audit()
             ),
@@ -288,6 +291,16 @@ class Books(RuleBasedStateMachine):
             assert sums.get(Account.BALANCE, 0) == -sum(one.left for one in money)
             earned = sums.get(Account.REVENUE, 0) + sums.get(Account.DEFERRED, 0)
             assert earned == -sum(bill.net - bill.noted for bill in bills if not bill.is_void)
+
+    @invariant()
+    def what_is_deferred_is_what_later_months_will_earn(self) -> None:
+        books = self.accounts.books
+        closed = max((one.month for one in books.closed_months(NS)), default=None)
+        unearned = books.unearned(NS)
+        ahead = revenue_ahead(unearned, closed)
+        for currency in ("USD", "JPY"):
+            to_come = sum(minor for (_, one), minor in ahead.items() if one == currency)
+            assert to_come == -self.accounts.sums(currency).get(Account.DEFERRED, 0)
 
     @invariant()
     def entries_balance_and_today_is_a_past_instant_too(self) -> None:
