@@ -8,8 +8,10 @@ the first. A rate says nothing about the way back.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -40,6 +42,10 @@ class Rate(msgspec.Struct, frozen=True, order=True):
     rate: Fraction
 
 
+def _order(rate: Rate) -> tuple[str, str, int]:
+    return (rate.source, rate.target, rate.effective_at)
+
+
 class Conversion(msgspec.Struct, frozen=True):
     """
     A rate as a line was converted by it.
@@ -68,10 +74,12 @@ class Rates(msgspec.Struct, frozen=True):
     units: tuple[str, ...] = ()
 
     def find(self, source: str, target: str, at: int) -> Rate | None:
-        """The rate in force at an instant; None if there never is one."""
-        found = [one for one in self.table if (one.source, one.target) == (source, target)]
-        in_force = [one for one in found if one.effective_at <= at]
-        return in_force[-1] if in_force else next(iter(found), None)
+        """The newest rate that is effective by then, else the first; None if there is none."""
+        place = bisect_right(self.table, (source, target, at), key=_order)
+        for one in (*self.table[max(0, place - 1) : place], *self.table[place : place + 1]):
+            if (one.source, one.target) == (source, target):
+                return one
+        return None
 
     def convert(
         self, source: str, currency: str, target: str, at: int, version: int
@@ -114,14 +122,12 @@ def converted(amount: Fraction, conversions: Iterable[Conversion]) -> Fraction:
 
 def read_rates(top: Fields) -> Rates:
     """Read the sections `rates` and `units`; problems are noted."""
-    table = [*_read_table(top), *_read_units(top)]
-    for one, other in zip(sorted(table), sorted(table)[1:], strict=False):
-        if (one.source, one.target, one.effective_at) == (
-            other.source, other.target, other.effective_at,
-        ):  # fmt: skip
+    table = sorted([*_read_table(top), *_read_units(top)])
+    for one, other in pairwise(table):
+        if _order(one) == _order(other):
             top.problem("rates", f"{one.source} to {one.target} has two rates from one instant on")
     units = sorted({one.source for one in table if one.source not in EXPONENTS})
-    return Rates(tuple(sorted(table)), tuple(units))
+    return Rates(tuple(table), tuple(units))
 
 
 def dump_rates(rates: Rates) -> dict[str, Any]:
