@@ -22,6 +22,7 @@ EXACT = (
     "catalog/price_variants.py",
     "catalog/rates.py",
     "rating",
+    "accounting",
     "invoices",
     "taxes",
     "credits",

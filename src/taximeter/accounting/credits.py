@@ -91,7 +91,10 @@ def worth_of(
             elif transaction.kind is Kind.EXPIRE:
                 expired[lot] = expired.get(lot, 0) - pico
     worth = [
-        sum(round_minor(unit_cost(lot) * pico / E12, currency) for lot, pico in lots.items())
+        sum(
+            round_minor(unit_cost(lot) * Fraction(pico, E12), currency)
+            for lot, pico in lots.items()
+        )
         for lots in (sold, expired, left)
     ]
     return Worth(customer, currency, *worth)
