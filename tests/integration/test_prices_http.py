@@ -418,6 +418,17 @@ def test_a_plan_bounds_its_lines_together(
     assert kinds(invoice)[2:] == added
 
 
+def test_what_a_plan_adds_is_taxed_as_all_its_prices_are(scene: Scene) -> None:
+    document = catalog(p={"type": "per_unit", "unit": 1, "tax_category": "saas"})
+    document["plans"]["pro"]["minimum"] = 50
+    assert [
+        line["tax_category"] for line in scene.open(document, start=START).preview()["lines"]
+    ] == [
+        "saas",
+        "saas",
+    ]
+
+
 def test_a_plan_gives_discounts_behind_its_minimum(scene: Scene) -> None:
     """K10"""
     invoice = month(scene, [used("1", 10)], minimum=50, discounts=[{"percent": 10}])
@@ -497,7 +508,7 @@ def test_what_it_does_not_say_is_converted_by_the_rate_at_the_end_of_the_period(
 def test_a_price_in_a_custom_unit_is_converted_at_its_line(scene: Scene) -> None:
     price = {"type": "per_unit", "unit": 3, "priced_in": "credit"}
     units = {"credit": {"USD": "0.01", "EUR": "0.009"}}
-    amounts = {"EUR": {}}
+    amounts: dict[str, Any] = {"EUR": {}}
     invoice = in_euro(scene, {"p": price}, units=units, plan={"currencies": amounts})
     (line,) = invoice["lines"]
     assert (line["tiers"][0]["unit"], line["amount"]) == ("3.00", "0.27")

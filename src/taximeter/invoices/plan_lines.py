@@ -46,6 +46,7 @@ class PlanTerms(msgspec.Struct, frozen=True):
         days: That are charged, of those of the whole period.
         minimum, maximum: For a whole period, in the invoice's currency; exact, as is the amount of
             the commitment.
+        tax_category: Of the lines that are added.
         place: Only for a commitment per term, as is
         drawn_before_minor: what invoices for earlier periods of the term have drawn.
     """
@@ -57,6 +58,7 @@ class PlanTerms(msgspec.Struct, frozen=True):
     minimum: Fraction | None = None
     maximum: Fraction | None = None
     commitment: Commitment | None = None
+    tax_category: str = ""
     place: TermPlace = TermPlace.ONLY
     drawn_before_minor: int = 0
 
@@ -193,4 +195,5 @@ def _line(
         quantity_pico=E12,
         amount_minor=amount_minor,
         proration=terms.days if partial else None,
+        tax_category=terms.tax_category,
     )

@@ -83,7 +83,14 @@ def _terms(
         minimum=plan_amount(plan, "minimum", currency, rates),
         maximum=plan_amount(plan, "maximum", currency, rates),
         commitment=commitment,
+        tax_category=_tax_category(part),
     )
+
+
+def _tax_category(part: Part) -> str:
+    """That of all the plan's prices, if they have one in common; else the standard one."""
+    categories = {price.tax_category for price in part.prices.values()}
+    return categories.pop() if len(categories) == 1 else ""
 
 
 def _is_same(before: PlanTerms, after: PlanTerms) -> bool:
