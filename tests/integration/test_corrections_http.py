@@ -266,6 +266,29 @@ def test_an_amendment_gives_back_and_burns_anew(scene: Scene) -> None:
     assert sorted(kinds) == ["grant", "reverse", "spend", "spend"]
 
 
+def test_what_a_reservation_came_to_is_given_back(scene: Scene) -> None:
+    grant(scene, "g", 10)
+    hold = {"id": "r1", "customer": "acme", "feature": "image", "amount": 3, "ttl_s": 60}
+    scene.ask("POST", "/v1/reservations", hold, status=201)
+    scene.ask("POST", "/v1/reservations/r1/settle", {"amount": 1})
+    assert wallet(scene)[0] == "8"
+    (one,) = scene.ask("GET", "/v1/events", type="image.created")["items"]
+    retract(scene, one["event"]["id"], source=one["event"]["source"])
+    assert wallet(scene) == ("10", ["10"])
+    assert scene.used("images") == "0"
+
+
+def test_a_pool_has_again_what_a_child_had_taken(scene: Scene) -> None:
+    scene.customer("kid", parent="acme", pool=True)
+    grant(scene, "g", 10)
+    assert scene.consume("k1", 300, customer="kid")["allowed"]
+    assert scene.consume("k2", 1, customer="kid", feature="image")["allowed"]
+    assert (scene.check(amount=701)["allowed"], wallet(scene)[0]) == (False, "8")
+    retract(scene, "k1", source="taximeter/consume")
+    retract(scene, "k2", source="taximeter/consume")
+    assert (scene.check(amount=1000)["allowed"], wallet(scene)[0]) == (True, "10")
+
+
 # --- by query -----------------------------------------------------------------------------------
 
 BY_QUERY = {"action": "retract", "customer": "acme", "filter": "data.tokens > 10"}
@@ -297,10 +320,14 @@ def test_a_preview_says_what_would_change_and_changes_nothing(scene: Scene) -> N
         "unique": ("3", "1"),
         "last": ("70", "5"),
     }
+    (fare,) = shown["fares"]
+    assert (fare["before"], fare["after"], fare["currency"]) == ("1.25", "0.05", "USD")
+    assert fare["before"] == before["fare"]
     assert numbers(scene) == before
     commit(scene, shown)
     after = numbers(scene)
     assert (after["used"], after["max"], after["last"]) == ("5", "5", "5")
+    assert after["fare"] == fare["after"]
 
 
 def test_exactly_what_was_previewed_is_corrected(scene: Scene) -> None:
@@ -420,6 +447,18 @@ def test_four_eyes_above_the_threshold(scene: Scene) -> None:
     assert scene.ask("GET", path)["status"] == "reverted"
     scene.ask("PUT", "/v1/billing/settings", {"four_eyes_events": 0})
     assert retract(scene, "a", status=403)["code"] == "four_eyes"
+
+
+def test_four_eyes_from_an_amount_on(scene: Scene) -> None:
+    scene.ask("PUT", "/v1/billing/settings", {"four_eyes": {"USD": "1.00"}})
+    scene.send([event("a", 99), event("b", 100)])
+    assert retract(scene, "a")["status"] == "retracted"
+    assert retract(scene, "b", status=403)["code"] == "four_eyes"
+    assert amend(scene, "b", tokens=1)["status"] == "amended"
+    scene.send([event("c", 60), event("d", 60)])
+    shown = previewed(scene)
+    assert shown["needs_approval"]
+    assert commit(scene, shown, status=202)["status"] == "pending"
 
 
 def test_every_correction_is_in_the_audit_trail_with_who_and_why(scene: Scene) -> None:

@@ -25,6 +25,8 @@ EFFECT = {
 PREVIEW = {
     "preview": "cor_9_abc", "position": "0:9", "events": 1, "unchanged": 0, "unmatched": 0,
     "needs_approval": False, "effect": [EFFECT], "more": 0,
+    "fares": [{"customer": "acme", "subscription": "sub_1", "period": EFFECT["period"],
+               "currency": "USD", "before": "0.12", "after": "0.05"}],
     "invoices": [{"id": "inv_1", "number": "INV-1", "status": "issued", "lines": ["l1"]}],
 }  # fmt: skip
 MADE = {"id": "cor_9_abc", "status": "committed", "position": "0:10"}
@@ -76,6 +78,7 @@ def test_what_was_previewed_is_what_is_committed(stub: Stub, capsys: Any) -> Non
     }  # fmt: skip
     assert commit == preview | {"preview": "cor_9_abc"}
     printed = capsys.readouterr().out
+    assert "fare of acme from 2026-11-01: 0.12 to 0.05 USD" in printed
     assert "INV-1 (issued), which stays as it is" in printed
     assert "cor_9_abc is committed at 0:10." in printed
 

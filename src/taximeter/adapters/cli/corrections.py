@@ -229,6 +229,10 @@ def _show_preview(shown: dict[str, Any]) -> None:
 def _show_effect(shown: dict[str, Any]) -> None:
     if not shown["effect"]:
         return
+    for fare in shown["fares"][:SHOWN]:
+        start = plain_time(fare["period"]["start"])
+        amounts = f"{fare['before']} to {fare['after']} {fare['currency']}"
+        console().print(f"fare of {fare['customer']} from {start}: {amounts}", markup=False)
     from rich.table import Table
 
     table = Table("customer", "meter", "period", "before", "after")

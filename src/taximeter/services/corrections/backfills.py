@@ -257,7 +257,7 @@ async def revert(
         if one.status in ("reverting", "reverted"):
             return one
         _require(one, "committed")
-        if needs_approval(tenant, one.accepted) and by == one.committed_by:
+        if needs_approval(tenant, one.accepted, {}) and by == one.committed_by:
             raise Denied("four_eyes", "Who committed a backfill of this size does not revert it.")
         now = core.clock.now()
         one = msgspec.structs.replace(one, status="reverting", reverted_by=by, reverted_at=now)
@@ -267,7 +267,7 @@ async def revert(
 
 
 def _require_another(tenant: Tenant, one: StoredBackfill, by: str) -> None:
-    if needs_approval(tenant, one.events) and by == one.made_by:
+    if needs_approval(tenant, one.events, {}) and by == one.made_by:
         raise Denied("four_eyes", "Who opened a backfill of this size does not commit it.")
 
 

@@ -4,7 +4,7 @@ Corrections by query: previewed, made exactly as previewed, approved where that 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +16,7 @@ from taximeter.ports import Selection, StoredCorrection, StoredEvent
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.corrections.approval import needs_approval, require_another
 from taximeter.services.corrections.billed import invoices_with
-from taximeter.services.corrections.effect import Added, Effect, effect_of
+from taximeter.services.corrections.effect import Effect, effect_of_changes, moved_by
 from taximeter.services.corrections.records import (
     COMMITTED,
     COMMITTING,
@@ -61,26 +61,17 @@ async def preview(core: Core, tenant: Tenant, query: Query) -> Preview:
     position = await core.upto()
     changes, unchanged = await _changes(core, tenant, query, position)
     live = tenant.live.by_subject
+    effect = await effect_of_changes(core, tenant, position, changes)
     return Preview(
         correction_id(position, changes),
         position,
         changes,
         unchanged,
         sum(change.event.subject not in live for change in changes),
-        needs_approval(tenant, len(changes)),
-        await effect_of(
-            core,
-            tenant,
-            position,
-            [(change.seq, change.event, change.at) for change in changes if change.retract],
-            lambda: _replacements(changes),
-        ),
+        needs_approval(tenant, len(changes), effect.moved_minor),
+        effect,
         await invoices_with(core, tenant, changes),
     )
-
-
-async def _replacements(changes: Sequence[Change]) -> AsyncIterator[Added]:
-    yield [(new, change.at) for change in changes if (new := change.replacement) is not None]
 
 
 async def _changes(
@@ -163,7 +154,8 @@ async def commit(
 async def _make_or_wait(
     core: Core, ledger: Ledger, tenant: Tenant, one: StoredCorrection, changes: Sequence[Change]
 ) -> StoredCorrection:
-    if not needs_approval(tenant, one.events):
+    moved = await moved_by(core, tenant, changes)
+    if not needs_approval(tenant, one.events, moved):
         return await make(core, ledger, tenant, one, changes)
     waiting = msgspec.structs.replace(one, status=PENDING)
     entry = audit(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from taximeter.corrections.facts import Change
 from taximeter.events.envelope import Event
 from taximeter.instants import format_instant
 from taximeter.live.account import EARLIER, Account, Lane
@@ -22,6 +23,12 @@ from taximeter.meters.definition import weighs_time
 from taximeter.periods import Period
 from taximeter.quantities import format_quantity
 from taximeter.services.core import Core
+from taximeter.services.corrections.fares import (
+    FareChange,
+    billed_counters,
+    dues_of,
+    fare_changes,
+)
 from taximeter.services.tenant import Tenant
 
 MAX_SHOWN = 1_000
@@ -59,10 +66,24 @@ class Difference(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """`more` differences are not shown."""
+    """
+    Attributes:
+        more: How many differences are not shown.
+        fares: Those that would be others, of periods that counters alone can rate.
+    """
 
     shown: list[Difference]
     more: int
+    fares: list[FareChange]
+
+    @property
+    def moved_minor(self) -> dict[str, int]:
+        """Currency -> by how much fares would change in all, up or down."""
+        moved: dict[str, int] = {}
+        for fare in self.fares:
+            change = abs(fare.after_minor - fare.before_minor)
+            moved[fare.currency] = moved.get(fare.currency, 0) + change
+        return moved
 
 
 async def effect_of(
@@ -82,26 +103,54 @@ async def effect_of(
     touched.see([(event, at) for _, event, at in gone])
     async for events in added():
         touched.see(events)
-    spec = touched.spec(upto)
+    dues = await dues_of(core, tenant, sorted(touched.periods))
+    spec = touched.spec(upto, billed_counters(tenant, dues))
     if spec is None:
-        return Effect([], 0)
+        return Effect([], 0, [])
     before = _state(spec, await core.store.fold(spec))
     seqs = frozenset(seq for seq, _, _ in gone)
     after = _state(spec, await core.store.fold(msgspec.structs.replace(spec, without=seqs)))
     async for events in added():
         after.fold_stored(events)
-    found = list(_differences(before, after))
-    return Effect(found[:MAX_SHOWN], max(0, len(found) - MAX_SHOWN))
+    now = core.clock.now()
+    found = list(_differences(before, after, touched.meters, now))
+    fares = list(fare_changes(tenant, dues, before, after, upto, now))
+    return Effect(found[:MAX_SHOWN], max(0, len(found) - MAX_SHOWN), fares)
+
+
+async def effect_of_changes(
+    core: Core, tenant: Tenant, upto: int, changes: Sequence[Change]
+) -> Effect:
+    """What a correction would change."""
+
+    async def added() -> AsyncIterator[Added]:
+        yield [(new, change.at) for change in changes if (new := change.replacement) is not None]
+
+    gone = [(change.seq, change.event, change.at) for change in changes if change.retract]
+    return await effect_of(core, tenant, upto, gone, added)
+
+
+async def moved_by(core: Core, tenant: Tenant, changes: Sequence[Change]) -> dict[str, int]:
+    """`Effect.moved_minor` of a correction, where the settings make it matter; else nothing."""
+    if not tenant.billing.four_eyes_minor:
+        return {}
+    return (await effect_of_changes(core, tenant, await core.upto(), changes)).moved_minor
 
 
 class _Touched:
-    """Whose numbers may change, of which meters, and in which periods."""
+    """
+    Whose numbers may change, of which meters, and in which periods.
+
+    Attributes:
+        periods: (subscription, start).
+    """
 
     def __init__(self, tenant: Tenant) -> None:
         self._tenant = tenant
         self._accounts: dict[str, Account] = {}
         self._types: set[str] = set()
         self._span: tuple[int, int] | None = None
+        self.periods: set[tuple[str, int]] = set()
 
     def see(self, events: Added) -> None:
         for event, at in events:
@@ -115,11 +164,19 @@ class _Touched:
                     period = lane.schedule.containing(at)
                     start, end = self._span or (period.start, period.end)
                     self._span = (min(start, period.start), max(end, period.end))
+                    if lane.subscription:
+                        self.periods.add((lane.subscription, period.start))
 
-    def spec(self, upto: int) -> FoldSpec | None:
-        """What to count, before and after; None if nothing can change."""
+    @property
+    def meters(self) -> list[Counter]:
+        """What counts events of these types."""
         meters = self._tenant.catalog.meters.values()
-        counters = tuple(Counter(meter) for meter in meters if meter.event_type in self._types)
+        return [Counter(meter) for meter in meters if meter.event_type in self._types]
+
+    def spec(self, upto: int, billed: Iterable[Counter]) -> FoldSpec | None:
+        """What to count, before and after; None if nothing can change."""
+        by_key = {counter.key: counter for counter in (*self.meters, *billed)}
+        counters = tuple(by_key.values())
         if self._span is None or not counters:
             return None
         weighing = any(weighs_time(counter.meter) for counter in counters)
@@ -154,30 +211,20 @@ def _state(spec: FoldSpec, folded: Folded) -> LiveState:
     return state
 
 
-def _differences(before: LiveState, after: LiveState) -> Iterator[Difference]:
+def _differences(
+    before: LiveState, after: LiveState, counters: Sequence[Counter], now: int
+) -> Iterator[Difference]:
     for customer, account in after.accounts.items():
-        pairs = zip(before.accounts[customer].lanes, account.lanes, strict=True)
-        for old, new in pairs:
+        for old, new in zip(before.accounts[customer].lanes, account.lanes, strict=True):
             ends = {start: end for lane in (old, new) for start, end, _ in lane.counted()}
             for start, end in sorted(ends.items()):
-                if start != EARLIER:
-                    yield from _of_period(before, after, old, new, Period(start, end))
-
-
-def _of_period(
-    before: LiveState, after: LiveState, old: Account, new: Account, period: Period
-) -> Iterator[Difference]:
-    for counter in after.layout.counters:
-        n, pico = before.usage(old, counter, period)
-        m, now_pico = after.usage(new, counter, period)
-        if (n, pico) != (m, now_pico):
-            yield Difference(
-                new.customer,
-                counter.meter.key,
-                new.subscription,
-                period,
-                max(0, pico),
-                max(0, now_pico),
-                n,
-                m,
-            )
+                if start == EARLIER:
+                    continue
+                period = Period(start, end)
+                for counter in counters:
+                    n, pico = before.usage(old, counter, period, now)
+                    m, new_pico = after.usage(new, counter, period, now)
+                    if (n, pico) != (m, new_pico):
+                        meter, lane_id = counter.meter.key, new.subscription
+                        pico, new_pico = max(0, pico), max(0, new_pico)  # K12
+                        yield Difference(customer, meter, lane_id, period, pico, new_pico, n, m)

@@ -18,6 +18,7 @@ from taximeter.ports import StoredEvent
 from taximeter.services.core import Core
 from taximeter.services.corrections.approval import require_no_approval
 from taximeter.services.corrections.chain import Chain, chain_of
+from taximeter.services.corrections.effect import moved_by
 from taximeter.services.corrections.records import make, new_record
 from taximeter.services.corrections.writing import checked
 from taximeter.services.gate.ledger import Ledger
@@ -100,7 +101,7 @@ async def _make(
     reason: str,
     by: str,
 ) -> None:
-    require_no_approval(tenant, 1)
+    require_no_approval(tenant, 1, await moved_by(core, tenant, [change]))
     one = new_record(
         core,
         tenant,

@@ -12,6 +12,7 @@ from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes import shapes
 from taximeter.adapters.http.routes.corrections import (
     EffectAnswer,
+    FareAnswer,
     Reason,
     ReasonBody,
     effect_json,
@@ -62,6 +63,7 @@ class BackfillPreview(msgspec.Struct):
     last: str | None
     effect: list[EffectAnswer]
     more: int
+    fares: list[FareAnswer]
 
 
 class BackfillDetail(BackfillAnswer, kw_only=True, omit_defaults=True):

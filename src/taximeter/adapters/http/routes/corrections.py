@@ -104,6 +104,17 @@ class EffectAnswer(msgspec.Struct):
     events_after: int
 
 
+class FareAnswer(msgspec.Struct):
+    """What a period comes to, and what it would; invoices that were made stay as they are."""
+
+    customer: str
+    subscription: str
+    period: dict[str, str]
+    currency: str
+    before: str
+    after: str
+
+
 class PreviewAnswer(msgspec.Struct):
     """
     What would change. `unchanged` of the selected events say already what they would be made to;
@@ -118,6 +129,7 @@ class PreviewAnswer(msgspec.Struct):
     needs_approval: bool
     effect: list[EffectAnswer]
     more: int
+    fares: list[FareAnswer]
     invoices: list[dict[str, Any]]
 
 
@@ -337,7 +349,11 @@ def _query(body: QueryBody) -> Query:
 
 
 def effect_json(effect: Effect) -> dict[str, Any]:
-    return {"effect": [one.to_json() for one in effect.shown], "more": effect.more}
+    return {
+        "effect": [one.to_json() for one in effect.shown],
+        "more": effect.more,
+        "fares": [one.to_json() for one in effect.fares],
+    }
 
 
 def _json(one: StoredCorrection) -> dict[str, Any]:
