@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
 
+from taximeter.documents import credit_notes
 from taximeter.documents.cii import cii
 from taximeter.documents.einvoice import einvoice_of, missing_of
 from taximeter.documents.paper import Paper
 from taximeter.documents.sheet import Sheet, sheet_of
 from taximeter.documents.tables import Table, csv_bytes
-from taximeter.errors import Rejected
+from taximeter.errors import NotFound, Rejected
+from taximeter.invoices.credit_note import parse_credit_note
 from taximeter.invoices.document import parse_invoice
 from taximeter.invoices.invoice import Status
 from taximeter.ports import StoredInvoice
@@ -52,6 +54,28 @@ def paper_of(tenant: Tenant, stored: StoredInvoice) -> Paper:
     )
 
 
+async def credit_note_paper(core: Core, tenant: Tenant, note_id: str) -> Paper:
+    """
+    Raises:
+        NotFound: There is no such credit note, or it is not issued.
+    """
+    stored = await core.books.run(core.books.books.credit_note, tenant.name, note_id)
+    if stored is None or stored.document is None:
+        raise NotFound("not_found", f"There is no issued credit note {note_id!r}.")
+    return await _note_paper(core, tenant, stored.invoice, stored.document)
+
+
+async def _note_paper(core: Core, tenant: Tenant, invoice_id: str, document: bytes) -> Paper:
+    billed = await invoice_paper(core, tenant, invoice_id)
+    return credit_notes.credit_note_paper(
+        parse_credit_note(document),
+        billed.invoice,
+        timezone=billed.timezone,
+        digest=msgspec.json.decode(document)["digest"],
+        names=billed.names,
+    )
+
+
 def press_of(core: Core) -> Press:
     assert core.press is not None, "the node sets it"
     return core.press
@@ -82,15 +106,14 @@ async def html(core: Core, paper: Paper) -> tuple[bytes, tuple[tuple[str, str], 
 
 async def issued_papers(core: Core, tenant: Tenant, start: int, end: int) -> list[Paper]:
     """
-    Every invoice issued in [start, end) that is not void, oldest first.
+    Every invoice issued in [start, end) that is not void, and every credit note, oldest first.
 
     Raises:
         Rejected: `invalid_parameter` if they have more lines than one answer may.
     """
     found: list[Paper] = []
     rows = 0
-    async for stored in _all_invoices(core, tenant):
-        paper = await asyncio.to_thread(paper_of, tenant, stored)
+    async for paper in _all_papers(core, tenant):
         at = paper.invoice.issued_at
         if paper.status is not Status.VOID and at is not None and start <= at < end:
             found.append(paper)
@@ -102,6 +125,33 @@ async def issued_papers(core: Core, tenant: Tenant, start: int, end: int) -> lis
                 )
     found.sort(key=lambda paper: (paper.invoice.issued_at or 0, paper.invoice.number or ""))
     return found
+
+
+async def _all_papers(core: Core, tenant: Tenant) -> AsyncIterator[Paper]:
+    async for stored in _all_invoices(core, tenant):
+        yield await asyncio.to_thread(paper_of, tenant, stored)
+    async for invoice_id, document in _all_credit_notes(core, tenant):
+        yield await _note_paper(core, tenant, invoice_id, document)
+
+
+async def _all_credit_notes(core: Core, tenant: Tenant) -> AsyncIterator[tuple[str, bytes]]:
+    before: int | None = None
+    while True:
+        page = await core.books.run(
+            core.books.books.credit_notes,
+            tenant.name,
+            invoice=None,
+            customer=None,
+            status="issued",
+            before=before,
+            limit=PAGE,
+        )
+        for stored in page:
+            if stored.document is not None:
+                yield stored.invoice, stored.document
+        if len(page) < PAGE:
+            return
+        before = page[-1].rank
 
 
 async def _all_invoices(core: Core, tenant: Tenant) -> AsyncIterator[StoredInvoice]:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
-from typing import Final, Literal
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -22,6 +23,10 @@ from taximeter.documents.tables import Table
 from taximeter.documents.ubl import ubl
 from taximeter.errors import Rejected
 from taximeter.services import documents
+from taximeter.services.core import Core
+from taximeter.services.tenant import Tenant
+
+Load: TypeAlias = Callable[[Core, Tenant, str], Awaitable[Paper]]
 
 CSV: Final = "text/csv; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
@@ -51,32 +56,12 @@ class DocumentRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route(
-                "GET", "/v1/invoices/{id}.pdf", self.pdf,
-                scope="read", tags=_TAGS, summary="An invoice as PDF",
-                description="PDF/A-3; a draft is marked as one.",
-                response_type=PDF, errors=("not_found", "document_unavailable"),
-            ),
-            Route(
-                "GET", "/v1/invoices/{id}.html", self.html,
-                scope="read", tags=_TAGS, summary="An invoice as a page by itself",
-                response_type=HTML, errors=("not_found",),
-            ),
-            Route(
-                "GET", "/v1/invoices/{id}.xml", self.xml,
-                scope="read", tags=_TAGS, summary="An invoice as e-invoice (EN 16931)",
-                description="CII, as in Factur-X and ZUGFeRD, or UBL 2.1, as in Peppol.",
-                query=XmlParameters, response_type=XML,
-                errors=("not_found", "einvoice_incomplete"),
-            ),
-            Route(
-                "GET", "/v1/invoices/{id}.csv", self.csv,
-                scope="read", tags=_TAGS, summary="The lines of an invoice as CSV",
-                response_type=CSV, errors=("not_found",),
-            ),
+            *self._of("invoices", "an invoice", documents.invoice_paper),
+            *self._of("credit-notes", "a credit note", documents.credit_note_paper),
             Route(
                 "GET", "/v1/exports/invoice-lines", self.lines,
-                scope="read", tags=_TAGS, summary="The lines of all invoices issued in a span",
+                scope="read", tags=_TAGS, summary="The lines of all that was issued in a span",
+                description="Of invoices and credit notes; void ones are left out.",
                 query=ExportParameters, response_type=CSV,
                 errors=("invalid_timestamp", "document_unavailable"),
             ),
@@ -89,38 +74,66 @@ class DocumentRoutes:
             ),
         ]  # fmt: skip
 
-    async def pdf(self, request: Request) -> Response:
-        paper = await self._paper(request)
+    def _of(self, path: str, what: str, load: Load) -> list[Route]:
+        """All documents of one kind of paper."""
+        base = f"/v1/{path}/{{id}}"
+        return [
+            Route(
+                "GET", f"{base}.pdf", partial(self.pdf, load),
+                scope="read", tags=_TAGS, summary=f"{what.capitalize()} as PDF",
+                description="PDF/A-3, with the e-invoice in it where all is known; a draft is "
+                "marked as one.",
+                response_type=PDF, errors=("not_found", "document_unavailable"),
+            ),
+            Route(
+                "GET", f"{base}.html", partial(self.html, load),
+                scope="read", tags=_TAGS, summary=f"{what.capitalize()} as a page by itself",
+                response_type=HTML, errors=("not_found",),
+            ),
+            Route(
+                "GET", f"{base}.xml", partial(self.xml, load),
+                scope="read", tags=_TAGS, summary=f"{what.capitalize()} as e-invoice (EN 16931)",
+                description="CII, as in Factur-X and ZUGFeRD, or UBL 2.1, as in Peppol.",
+                query=XmlParameters, response_type=XML,
+                errors=("not_found", "einvoice_incomplete"),
+            ),
+            Route(
+                "GET", f"{base}.csv", partial(self.csv, load),
+                scope="read", tags=_TAGS, summary=f"The lines of {what} as CSV",
+                response_type=CSV, errors=("not_found",),
+            ),
+        ]  # fmt: skip
+
+    async def pdf(self, load: Load, request: Request) -> Response:
+        paper = await self._paper(load, request)
         return _file(await documents.pdf(self._core, paper), PDF, _name(paper), "pdf")
 
-    async def html(self, request: Request) -> Response:
-        paper = await self._paper(request)
+    async def html(self, load: Load, request: Request) -> Response:
+        paper = await self._paper(load, request)
         page, headers = await documents.html(self._core, paper)
         answer = _file(page, HTML, _name(paper), "html")
         answer.headers = (*answer.headers, *headers)
         return answer
 
-    async def xml(self, request: Request) -> Response:
+    async def xml(self, load: Load, request: Request) -> Response:
         write = _SYNTAXES[request.query_as(XmlParameters).format]
-        paper = await self._paper(request)
+        paper = await self._paper(load, request)
         made = await asyncio.to_thread(lambda: write(einvoice_of(paper)))
         return _file(made, XML, _name(paper), "xml")
 
-    async def csv(self, request: Request) -> Response:
-        paper = await self._paper(request)
+    async def csv(self, load: Load, request: Request) -> Response:
+        paper = await self._paper(load, request)
         made = await documents.export(self._core, [paper], line_table, parquet=False)
         return _file(made, CSV, _name(paper), "csv")
+
+    async def _paper(self, load: Load, request: Request) -> Paper:
+        return await load(self._core, self._around.tenant(request), request.params["id"])
 
     async def lines(self, request: Request) -> Response:
         return await self._export(request, "invoice-lines", line_table)
 
     async def focus(self, request: Request) -> Response:
         return await self._export(request, "focus", focus_table)
-
-    async def _paper(self, request: Request) -> Paper:
-        return await documents.invoice_paper(
-            self._core, self._around.tenant(request), request.params["id"]
-        )
 
     async def _export(
         self, request: Request, name: str, rows: Callable[[Iterable[Paper]], Table]
