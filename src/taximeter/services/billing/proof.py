@@ -27,7 +27,8 @@ from taximeter.services.billing.recheck import recheck
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 
-EVENTS_AT_ONCE = 1000
+EVENTS_AT_ONCE = 10_000
+EVENTS_IN_A_TURN = 1000
 LEVELS_IN_PLACE = 10_000
 
 
@@ -75,8 +76,9 @@ async def every_event(core: Core, events: Events) -> AsyncIterator[list[StoredEv
     after = 0
     while events.scope is not None:
         found = await core.store.line_events(events.scope, events.group, after, EVENTS_AT_ONCE)
-        if found:
-            yield found
+        for start in range(0, len(found), EVENTS_IN_A_TURN):
+            yield found[start : start + EVENTS_IN_A_TURN]
+            await asyncio.sleep(0)  # others have their turn
         if len(found) < EVENTS_AT_ONCE:
             return
         after = found[-1].seq

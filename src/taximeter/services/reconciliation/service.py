@@ -51,6 +51,7 @@ PERIODS: Final = 2
 FIRST_AFTER_S: Final = 10.0
 REST: Final = 20
 MIN_REST_S: Final = 1.0
+PASS_REST_S: Final = 30.0
 SENT_KEPT: Final = 400 * DAY
 SETTING: Final = "reconciliation"
 
@@ -218,7 +219,7 @@ class Reconciliation:
                     await self._pass(tenant)
                 except (TaximeterError, ValueError) as error:
                     logger.warning("reconciliation is put off: %s", error)
-            await asyncio.sleep(MIN_REST_S)
+            await asyncio.sleep(PASS_REST_S)
 
     async def _pass(self, tenant: Tenant) -> None:
         customers = sorted(tenant.customers)
