@@ -132,6 +132,7 @@ def test_a_change_inside_a_period_settles_what_was_billed_ahead(scene: Scene) ->
     scene.set_clock("2026-10-11T00:00:00Z")
     scene.ask("POST", f"/v1/subscriptions/{subscription}/cancel", {"at": "now"})
     scene.set_clock("2026-11-01T00:00:00Z")
+    assert scene.ask("GET", f"/v1/invoices/{first['id']}/verify")["ok"], "by what was known then"
     (last,) = scene.close()
     assert lines(last) == [
         ("flat", "pro/base", "15.81"),  # 49 x 10 / 31 days (K4)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from taximeter.catalog.prices import UsagePrice
+from taximeter.customers import Subscription
 from taximeter.invoices.build import Usage
 from taximeter.invoices.invoice import Cover, Invoice, Kind, Line
 from taximeter.invoices.plan_lines import plan_lines
@@ -20,12 +21,13 @@ from taximeter.services.billing.dues import Due, due_of
 from taximeter.services.billing.seats import seat_times
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
+from taximeter.subscriptions.timeline import timeline_of
 
 FEES: Final = frozenset({Kind.FLAT, Kind.SEAT, Kind.MINIMUM, Kind.MAXIMUM, Kind.COMMITMENT})
 
 
 async def fees_again(
-    core: Core, tenant: Tenant, invoice: Invoice, lines: Sequence[Line]
+    core: Core, tenant: Tenant, invoice: Invoice, lines: Sequence[Line], made_at: int
 ) -> list[Line]:
     """
     The same lines, those that are fees as the subscription's course, the seats and the other lines
@@ -33,13 +35,15 @@ async def fees_again(
 
     Args:
         lines: Of the invoice, those with events counted and rated again.
+        made_at: When the invoice was made: what is billed before the end of its period is billed
+            by what was known then.
     """
     if not any(line.kind in FEES for line in lines):
         return list(lines)
     found: dict[Any, list[Line]] = {}
     for cover in invoice.covered:
         mine = [line for line in lines if _is_of(line, invoice, cover)]
-        for line in await _fees(core, tenant, invoice, cover, mine):
+        for line in await _fees(core, tenant, invoice, cover, mine, made_at):
             found.setdefault(_key(cover.subscription, line), []).append(line)
     return [
         _again(line, found, line.subscription or invoice.subscription)
@@ -78,9 +82,15 @@ def _is_of(line: Line, invoice: Invoice, cover: Cover) -> bool:
 
 
 async def _fees(
-    core: Core, tenant: Tenant, invoice: Invoice, cover: Cover, lines: Sequence[Line]
+    core: Core,
+    tenant: Tenant,
+    invoice: Invoice,
+    cover: Cover,
+    lines: Sequence[Line],
+    made_at: int,
 ) -> list[Line]:
-    due = _due_again(tenant, invoice, cover, lines)
+    subscription = await _subscription(core, tenant, cover, made_at)
+    due = _due_again(tenant, subscription, invoice, cover, lines)
     (seats,) = await seat_times(core, tenant, [due], await core.upto())
     charges = [
         (place, charge)
@@ -98,10 +108,27 @@ async def _fees(
     return list(plan_lines(terms, [*fees, *counted], invoice.currency))
 
 
-def _due_again(tenant: Tenant, invoice: Invoice, cover: Cover, lines: Iterable[Line]) -> Due:
-    """What was due, in the invoice's currency and by the rates it cites."""
+async def _subscription(core: Core, tenant: Tenant, cover: Cover, made_at: int) -> Subscription:
+    """As it is; for a part that was billed before the end of its period, as it was then."""
     subscription = tenant.subscriptions[cover.subscription]
-    index = tenant.timeline(subscription).index(cover.period.start)
+    if cover.part == "period":
+        return subscription
+    revisions = await core.books.run(
+        core.books.books.subscription_revisions, tenant.name, subscription.id
+    )
+    known = [one.subscription for one in revisions if one.at <= made_at]
+    return known[-1] if known else subscription
+
+
+def _due_again(
+    tenant: Tenant,
+    subscription: Subscription,
+    invoice: Invoice,
+    cover: Cover,
+    lines: Iterable[Line],
+) -> Due:
+    """What was due, in the invoice's currency and by the rates it cites."""
+    index = timeline_of(subscription).index(cover.period.start)
     cited = [one.version for line in lines for one in line.conversions]
     return due_of(
         tenant,

@@ -82,7 +82,8 @@ async def recheck(
         else line
         for line in invoice.lines
     ]
-    return Rechecked(stored, invoice, tuple(await fees_again(core, tenant, invoice, lines)), late)
+    whole = await fees_again(core, tenant, invoice, lines, stored.created_at)
+    return Rechecked(stored, invoice, tuple(whole), late)
 
 
 def _adjusting(line: Line, again: Line) -> Line:

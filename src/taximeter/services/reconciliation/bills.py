@@ -127,6 +127,8 @@ def _late(checked: Rechecked, adjusted: dict[_Place, int]) -> Iterator[Gap]:
         more = checked.late.get(line.id, 0)
         if not more or line.lineage is None or line.kind is Kind.ADJUSTMENT:
             continue
+        if cover_of(invoice, line).part != "period":
+            continue  # billed on account: the invoice at the end of the period has all of it
         if adjusted.get(_place(line)) != line.lineage.events + more:
             yield Gap(
                 upstream=Stage.ACCEPTED,
