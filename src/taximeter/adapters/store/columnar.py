@@ -268,15 +268,23 @@ class ColumnarStore:
 
     def _define_events(self) -> None:
         """The view `events`: files and tail as one relation, with `retracted_by`."""
-        parts = ["SELECT * FROM tail"]
-        if self._files:
-            parts.insert(0, f"SELECT * FROM {_reading(self._files)}")
-        every = with_standing(" UNION ALL BY NAME ".join(parts), corrected=self._corrected)
+        parts = _together([f"SELECT * FROM {_reading(self._files)}"] if self._files else [])
+        # The columns of all files, for statements that read only some of these.
+        self._db.execute(f"CREATE OR REPLACE TABLE shape AS FROM ({parts}) LIMIT 0")
+        every = with_standing(parts, corrected=self._corrected)
         self._db.execute(f"CREATE OR REPLACE VIEW events AS {every}")
         described = self._db.execute("DESCRIBE events").fetchall()
         self._held: dict[str, bool] = {}  # of the files: what `_holds` was asked
         columns = {row[0] for row in described}
-        self._relation = sql.Relation(columns, self._holds_nested, self._holds_text)
+        self._relation = sql.Relation(columns, self._holds_nested, self._holds_text, self._behind)
+
+    def _behind(self, seq: int) -> str:
+        """What holds the events above a position: often the tail alone."""
+        files = [file for file in self._files if file.last > seq]
+        if len(files) == len(self._files):
+            return "events"
+        parts = ["SELECT * FROM shape", *([f"SELECT * FROM {_reading(files)}"] if files else [])]
+        return f"({with_standing(_together(parts), corrected=self._corrected)})"
 
     def _holds_nested(self, column: str) -> bool:
         return self._holds(column, "IN ('{', '[')")
@@ -446,6 +454,11 @@ def _selected(column: str) -> str:
     if column == "rest":
         return "rest::JSON::MAP(VARCHAR, VARCHAR) AS rest"
     return f"nullif({column}, 0) AS {column}" if column in COLUMNS else f'"{column}"'
+
+
+def _together(parts: Sequence[str]) -> str:
+    """These and the tail, column by column."""
+    return " UNION ALL BY NAME ".join([*parts, "SELECT * FROM tail"])
 
 
 def _reading(files: Sequence[EventFile]) -> str:

@@ -210,7 +210,8 @@ def counted_events(
     ]
     text = f"""
         SELECT place{_groups(statement, family)}, {named}, {_EVENT}
-        FROM events JOIN places ON {" AND ".join(joined)} WHERE {" AND ".join(conditions)}
+        FROM {relation.behind(after)} JOIN places ON {" AND ".join(joined)}
+        WHERE {" AND ".join(conditions)}
     """
     return text, statement.parameters
 

@@ -65,14 +65,16 @@ class Relation(NamedTuple):
         holds_nested: Whether a column holds an object or an array anywhere. Only then the whole
             `data` has to be read for their text.
         holds_text: Whether a column holds a string anywhere. Only then a string may be a number.
+        behind: What to read instead of `events` for those with a seq above a position.
     """
 
     columns: Collection[str]
     holds_nested: Callable[[str], bool]
     holds_text: Callable[[str], bool]
+    behind: Callable[[int], str]
 
 
-NO_LEAVES: Final = Relation((), lambda _: False, lambda _: False)
+NO_LEAVES: Final = Relation((), lambda _: False, lambda _: False, lambda _: "events")
 
 
 class Statement:

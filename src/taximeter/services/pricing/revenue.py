@@ -5,20 +5,19 @@ Revenue: what subscriptions come to in their billing periods, by the code that b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from taximeter.customers import Subscription
 from taximeter.invoices.invoice import Invoice
 from taximeter.services.billing.assembly import fare_of
-from taximeter.services.billing.counted import recounted
 from taximeter.services.billing.dues import Due, due_of
+from taximeter.services.billing.pipeline import counted_ahead
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
-
-CHARGES_AT_ONCE = 20_000
 
 
 class Earned(msgspec.Struct):
@@ -47,18 +46,6 @@ def periods_of(subscription: Subscription, tenant: Tenant, start: int, end: int)
         index += 1
 
 
-async def fares(
-    core: Core, tenant: Tenant, dues: Sequence[Due], upto: int, *, proofs: bool = False
-) -> list[Invoice]:
-    """The invoices these periods would be now."""
-    usages = await recounted(core, tenant, dues, upto, proofs=proofs)
-    found = []
-    for due, usage in zip(dues, usages, strict=True):
-        found.append(fare_of(tenant, due, due.customer.key, usage, upto))
-        await asyncio.sleep(0)  # thousands take a while, and checks do not wait
-    return found
-
-
 def net_minor(invoice: Invoice) -> int:
     """Revenue: after discounts, before tax."""
     return invoice.subtotal_minor - invoice.discount_minor
@@ -78,24 +65,13 @@ async def earned(
         done: Told how many periods are rated, as they are.
     """
     found: defaultdict[tuple[str, str], Earned] = defaultdict(Earned)
-    for batch in _batches(dues):
-        for invoice in await fares(core, tenant, batch, upto):
+    counted = counted_ahead(core, tenant, dues, upto, proofs=False)
+    async with contextlib.aclosing(counted):
+        async for due, usage in counted:
+            invoice = fare_of(tenant, due, due.customer.key, usage, upto)
             one = found[invoice.customer, invoice.currency]
             one.minor += net_minor(invoice)
             one.periods += 1
-        done(len(batch))
+            done(1)
+            await asyncio.sleep(0)  # thousands take a while, and checks do not wait
     return found
-
-
-def _batches(dues: Iterable[Due]) -> Iterable[list[Due]]:
-    """Neighbours by customer, whose events stand together."""
-    batch: list[Due] = []
-    charges = 0
-    for due in sorted(dues, key=lambda due: due.customer.key):
-        batch.append(due)
-        charges += len(due.charges)
-        if charges >= CHARGES_AT_ONCE:
-            yield batch
-            batch, charges = [], 0
-    if batch:
-        yield batch
