@@ -56,8 +56,9 @@ def test_a_price_in_another_currency_says_so_and_at_which_rate() -> None:
     (said,) = einvoice_of(paper(invoice((line,)))).lines
     assert (said.quantity, said.price, said.base) == ("1000", "11.70", "1000"), "in EUR"
     table = focus_table([paper(invoice((line,)))])
-    (place,) = (n for n, one in enumerate(table.columns) if one.name == "ListUnitPrice")
-    assert table.rows[0][place] is None
+    focus = dict(zip((one.name for one in table.columns), table.rows[0], strict=True))
+    assert (focus["PricingCurrency"], focus["BillingCurrency"]) == ("GBP", "EUR")
+    assert focus["ListUnitPrice"] is None
 
 
 def test_seats_say_how_many_and_for_how_long() -> None:

@@ -200,6 +200,7 @@ def _charge(paper: Paper, line: Line, net: LineNet) -> dict[str, str | None]:
         "ChargePeriodStart": format_instant(line.period.start),
         "ChargePeriodEnd": format_instant(line.period.end),
         "PricingCategory": "Standard",
+        "PricingCurrency": line.conversions[0].source if line.conversions else invoice.currency,
         "PricingQuantity": quantity,
         "PricingUnit": "Units",
         "ResourceId": line.subscription or invoice.subscription,
