@@ -180,6 +180,15 @@ def test_more_seats_never_cost_less(
     assert rate_seats(price, fewer).amount <= rate_seats(price, most).amount
 
 
+def test_places_that_are_taken_twice_on_a_day_cost_one_day_each() -> None:
+    """K4: no day is charged twice."""
+    counts = [0, 2, 0, 3, 1]
+    changes = [(MARCH + hour * HOUR, seats) for hour, seats in enumerate(counts)]
+    day = Period(MARCH, MARCH + DAY)
+    found = seat_time(seat_price("prorated"), changes, day, Proration(1, 30), day, "UTC")
+    assert found.charged == oracle.seat_days(changes, [(day.start, day.end)], 0) == 3
+
+
 def test_a_seat_that_passes_on_is_one_seat() -> None:
     """Ann leaves at ten and bob comes at noon: one place, one day."""
     changes = [(MARCH, 1), (MARCH + 10 * HOUR, 0), (MARCH + 12 * HOUR, 1)]

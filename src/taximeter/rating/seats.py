@@ -163,7 +163,7 @@ def _seats_of_day(before: int, changes: Sequence[int]) -> int:
     came: list[tuple[int, int]] = []
     level = before
     for seats in changes:
-        if seats > max(level, last):
+        if seats > level:
             came.append((max(level, last), seats))
         level = seats
     return last + _covered(came)
