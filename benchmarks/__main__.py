@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import gate, machine, report, scenarios
+from benchmarks import gate, machine, rating, report, scenarios
 from benchmarks.processes import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
-ALL = scenarios.ALL | gate.ALL
+ALL = scenarios.ALL | gate.ALL | rating.ALL
 PAGE = ROOT / "docs" / "performance.md"
 
 

@@ -24,6 +24,7 @@ TITLES = {
     "postgres-direct": "PostgreSQL COPY + merge, no HTTP",
     "redis": "Valkey, Lua, synced every second, no HTTP",
     "redis-always": "Valkey, Lua, every write synced, no HTTP",
+    "duckdb": "DuckDB, one bare aggregation",
     "ceiling": "(nothing: what the generator can reach)",
 }
 
@@ -68,6 +69,9 @@ GOALS = (
     Goal("acknowledged event in the next usage: 0 stale", "read own write (usage)", 0, False),
     Goal("ready after kill -9: <= 5 s", "restart", 5, False),
     Goal("memory, 10,000 customers x 10 meters: <= 300 MiB", "memory", 300, False),
+    Goal("rating 20 million events, 10,000 customers: <= 10 s", "rating run", 10, False),
+    Goal("whole rating run: <= 3 x bare DuckDB", "rating run", 3, False, "times the floor"),
+    Goal("rating after one late event: <= 50 ms", "rating, one late event", 50, False),
     Goal("single events: >= 25 x the recipe", "ingest 1", 25, True, against="recipe"),
     Goal("batches of 100: >= 25 x the recipe", "ingest 100", 25, True, against="recipe"),
     Goal("batches of 1,000: >= 25 x the recipe", "ingest 1000", 25, True, against="recipe"),
