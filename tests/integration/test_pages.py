@@ -165,8 +165,8 @@ def test_a_stream_without_a_session_says_so_in_its_own_language(locked: Served) 
     ids=str,
 )
 def test_a_form_of_another_site_issues_no_invoice(locked: Served, headers: dict[str, str]) -> None:
-    path = f"/invoices/{invoice_id(locked)}/finalize"
-    reply = locked.post(path, b"", key="", headers=session(locked) | headers)
+    sent = urlencode({"id": invoice_id(locked)}).encode()
+    reply = locked.post("/do/issue", sent, key="", headers=session(locked) | FORM | headers)
     assert reply.status == 403
     assert locked.get(f"/v1/invoices/{invoice_id(locked)}").json()["status"] == "draft"
 
@@ -181,8 +181,9 @@ def test_a_session_that_may_only_read_cannot_issue_and_sees_no_button(locked: Se
     made = locked.post("/v1/keys", {"name": "reader", "scopes": ["read"]}).json()
     cookie, path = session(locked, made["secret"]), f"/invoices/{invoice_id(locked)}"
     assert "Issue invoice" not in locked.get(path, key="", headers=cookie).text
-    headers = {**cookie, "Origin": locked.url}
-    assert locked.post(f"{path}/finalize", b"", key="", headers=headers).status == 403
+    headers = {**cookie, **FORM, "Origin": locked.url}
+    sent = urlencode({"id": invoice_id(locked)}).encode()
+    assert locked.post("/do/issue", sent, key="", headers=headers).status == 403
 
 
 # --- what may run -------------------------------------------------------------------------------
@@ -305,11 +306,12 @@ def test_the_reference_has_every_operation_of_the_document_and_no_page(locked: S
 
 def test_issuing_from_the_page_gives_the_invoice_its_number(locked: Served) -> None:
     path = f"/invoices/{invoice_id(locked, 'beta')}"
-    headers = session(locked) | {"Origin": locked.url, "Sec-Fetch-Site": "same-origin"}
-    reply = locked.post(f"{path}/finalize", b"", key="", headers=headers)
-    assert (reply.status, reply.headers["location"]) == (303, path)
-    assert "INV-000001" in locked.get(path).text
-    assert locked.post(f"{path}/finalize", b"", key="", headers=headers).status == 409
+    headers = session(locked) | FORM | {"Origin": locked.url, "Sec-Fetch-Site": "same-origin"}
+    sent = urlencode({"id": invoice_id(locked, "beta")}).encode()
+    reply = locked.post("/do/issue", sent, key="", headers=headers)
+    assert (reply.status, reply.headers["location"].partition("?")[0]) == (303, path)
+    assert "INV-000001" in locked.get(reply.headers["location"]).text
+    assert locked.post("/do/issue", sent, key="", headers=headers).status == 409
 
 
 # --- the stream ---------------------------------------------------------------------------------

@@ -7,151 +7,24 @@ A form says what will happen before it does, and where the API can take it back,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from string import Formatter
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-import msgspec
-
-from taximeter.errors import Rejected
-
-
-class Field(msgspec.Struct, frozen=True):
-    """
-    One input.
-
-    Attributes:
-        kind: How its text is read: `text`, `quantity`, `integer`, `instant`, `list` (by commas),
-            `scope` (user=u7, team=t1), `choice`.
-        options: Of a choice; a name in capitals is filled from the catalogue: PLANS, METERED,
-            CREDITS.
-        absent: Name of the choice that says nothing; None if it has to be made.
-    """
-
-    name: str
-    label: str
-    kind: str = "text"
-    required: bool = False
-    hint: str = ""
-    options: tuple[str, ...] = ()
-    absent: str | None = None
-
-
-class Action(msgspec.Struct, frozen=True):
-    """
-    Attributes:
-        path: Of the operation; its variables are fields of the form, hidden if not listed.
-        scope: What the operation asks for.
-        does: Says what will happen, before it does.
-        done: Says that it did.
-        fields: Of the body, if they are not variables of the path.
-        back: Path of the page to return to.
-        undo: The action that takes it back, if one can.
-        previews: It can be shown beforehand what it would cost, under this name.
-    """
-
-    key: str
-    title: str
-    method: str
-    path: str
-    does: str
-    done: str
-    scope: str = "write"
-    fields: tuple[Field, ...] = ()
-    back: str = "/customers/{customer}"
-    undo: str | None = None
-    previews: str | None = None
-    is_grave: bool = False
-
-    @property
-    def hidden(self) -> list[str]:
-        """Variables of its paths that nobody types."""
-        typed = {field.name for field in self.fields}
-        return [
-            name for name in dict.fromkeys(variables(self.path, self.back)) if name not in typed
-        ]
-
-    def target(self, form: Mapping[str, str]) -> str:
-        return _filled(self.path, form)
-
-    def return_path(self, form: Mapping[str, str]) -> str:
-        return _filled(self.back, form)
-
-    def body(self, form: Mapping[str, str]) -> dict[str, Any] | None:
-        """
-        The JSON body a form stands for; fields left empty are left out.
-
-        Raises:
-            Rejected: `invalid_request`.
-        """
-        if self.method == "DELETE":
-            return None
-        in_path = set(variables(self.path))
-        body = {
-            field.name: _value(field, form[field.name].strip())
-            for field in self.fields
-            if field.name not in in_path and form.get(field.name, "").strip()
-        }
-        return body if self.key != "subscribe" else body | {"customer": form["customer"]}
-
-
-def variables(*paths: str) -> list[str]:
-    return [name for path in paths for _, name, _, _ in Formatter().parse(path) if name]
-
-
-def address(action: str, **values: Any) -> str:
-    """Where the form of an action is, with what is known filled in."""
-    given = {name: str(value) for name, value in values.items() if value not in (None, "")}
-    return f"/do/{action}?{urlencode(given)}"
-
-
-def undo_address(did: str, known: Mapping[str, str]) -> str | None:
-    """Where what was just done can be taken back."""
-    action = ACTIONS.get(did)
-    if action is None or action.undo is None:
-        return None
-    back = ACTIONS[action.undo]
-    values = {name: known.get(name, "") for name in variables(back.path, back.back)}
-    return address(back.key, **values) if all(values.values()) else None
-
-
-def _filled(path: str, form: Mapping[str, str]) -> str:
-    missing = [name for name in variables(path) if not form.get(name, "").strip()]
-    if missing:
-        raise Rejected("invalid_request", f"{', '.join(missing)}: is missing.")
-    return path.format(**{name: quote(form[name].strip(), safe="") for name in variables(path)})
-
-
-def _value(field: Field, text: str) -> Any:
-    match field.kind:
-        case "integer":
-            return _integer(field, text)
-        case "list":
-            return [part.strip() for part in text.split(",") if part.strip()]
-        case "scope":
-            return dict(_pair(field, part) for part in text.split(",") if part.strip())
-        case _:
-            return text
-
-
-def _integer(field: Field, text: str) -> int:
-    if not (text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()):
-        raise Rejected("invalid_request", f"{field.label}: {text!r} is not a whole number.")
-    return int(text[:20])
-
-
-def _pair(field: Field, part: str) -> tuple[str, str]:
-    name, equals, value = part.partition("=")
-    if not (name.strip() and equals and value.strip()):
-        raise Rejected("invalid_request", f"{field.label}: write it level=name, such as user=u7.")
-    return name.strip(), value.strip()
-
+from taximeter.adapters.console.action import Action, Field, Preview, variables
+from taximeter.adapters.console.bill_actions import BILL_ACTIONS
 
 _REASON: Final = Field("reason", "Reason", hint="Kept with the change.")
 _NOTE: Final = Field("note", "Note", hint="Kept with the decision.")
 _AMOUNT: Final = Field("amount", "Amount", "quantity", required=True)
 _WHEN: Final = Field("at", "When", "choice", options=("period_end", "now"))
 _RESETS: Final = ("period", "hour", "day", "week", "month", "never")
+
+
+def _means(action: str) -> Preview:
+    """What a change of a subscription would mean."""
+    path, fixed = "/v1/subscriptions/{id}/preview", ("plan", "at", "until")
+    return Preview(path, "part_preview.html", action=action, fixed=fixed)
+
 
 _ALL: Final = (
     Action(
@@ -251,23 +124,23 @@ _ALL: Final = (
             Field("plan", "Plan", "choice", required=True, options=("PLANS",)),
             Field("anchor", "Periods", "choice", options=("calendar", "anniversary")),
         ),
-        undo="cancel",
+        given=("customer",), undo="cancel",
     ),
     Action(
         "change", "Change the plan", "POST", "/v1/subscriptions/{id}/change",
         "Holds for the very next request, or from the end of the period.", "Plan changed.",
         fields=(Field("plan", "Plan", "choice", required=True, options=("PLANS",)), _WHEN, _REASON),
-        undo="unschedule", previews="change",
+        undo="unschedule", preview=_means("change"),
     ),
     Action(
         "cancel", "Cancel the subscription", "POST", "/v1/subscriptions/{id}/cancel",
         "It ends then, and nothing may be used any more.", "Cancelled.",
-        fields=(_WHEN, _REASON), undo="uncancel", previews="cancel", is_grave=True,
+        fields=(_WHEN, _REASON), undo="uncancel", preview=_means("cancel"), is_grave=True,
     ),
     Action(
         "uncancel", "Take back the end", "POST", "/v1/subscriptions/{id}/uncancel",
         "It goes on as if it had not been cancelled.", "It goes on.", fields=(_REASON,),
-        undo="cancel", previews="uncancel",
+        undo="cancel", preview=_means("uncancel"),
     ),
     Action(
         "pause", "Pause the subscription", "POST", "/v1/subscriptions/{id}/pause",
@@ -276,12 +149,12 @@ _ALL: Final = (
             Field("until", "Until", "instant", hint="Empty: until somebody resumes it."),
             _REASON,
         ),
-        undo="resume", previews="pause",
+        undo="resume", preview=_means("pause"),
     ),
     Action(
         "resume", "Resume the subscription", "POST", "/v1/subscriptions/{id}/resume",
         "It may be used again at once.", "Resumed.", fields=(_REASON,), undo="pause",
-        previews="resume",
+        preview=_means("resume"),
     ),
     Action(
         "unschedule", "Take back what is scheduled", "DELETE",
@@ -301,6 +174,7 @@ _ALL: Final = (
         "Whoever has the address sees this customer's usage, credits and invoices, and can change "
         "nothing.", "Address made.",
         fields=(Field("ttl_s", "For how long, in seconds", "integer", hint="Empty: for a week."),),
+        tells=True,
     ),
     Action(
         "close-portal", "Close the portal", "DELETE", "/v1/customers/{customer}/portal",
@@ -314,12 +188,12 @@ _ALL: Final = (
     Action(
         "resend-failed", "Send again what failed", "POST", "/v1/webhooks/{id}/resend",
         "All deliveries to it that failed are sent again at once, with the same ids.",
-        "They are being sent again.", "admin", back="/notices",
+        "They are being sent again.", "admin", back="/notices", tells=True,
     ),
     Action(
         "test-webhook", "Send a test", "POST", "/v1/webhooks/{id}/test",
         "A signed notice of the type webhook.test is sent at once.", "The test was sent.", "admin",
-        back="/notices",
+        back="/notices", tells=True,
     ),
     Action(
         "remove-alert", "Remove an alert", "DELETE", "/v1/alerts/{id}",
@@ -338,7 +212,23 @@ _ALL: Final = (
     Action(
         "replay", "Try dead letters again", "POST", "/v1/dead-letters/replay",
         "Each is decided anew, by the rules and the catalogue of now. What is refused again stays.",
-        "They were tried again.", back="/dead-letters",
+        "They were tried again.", back="/dead-letters", tells=True,
     ),
 )  # fmt: skip
-ACTIONS: Final = {action.key: action for action in _ALL}
+ACTIONS: Final = {action.key: action for action in (*_ALL, *BILL_ACTIONS)}
+
+
+def address(action: str, /, **values: Any) -> str:
+    """Where the form of an action is, with what is known filled in."""
+    given = {name: str(value) for name, value in values.items() if value not in (None, "")}
+    return f"/do/{action}?{urlencode(given)}"
+
+
+def undo_address(did: str, known: Mapping[str, str]) -> str | None:
+    """Where what was just done can be taken back."""
+    action = ACTIONS.get(did)
+    if action is None or action.undo is None:
+        return None
+    back = ACTIONS[action.undo]
+    values = {name: known.get(name, "") for name in variables(back.path, back.back)}
+    return address(back.key, **values) if all(values.values()) else None

@@ -22,7 +22,8 @@ from taximeter.meters.definition import Aggregation
 from taximeter.money import format_exact
 from taximeter.periods import Period, WindowSize, local_day, windows
 from taximeter.ports import EventsQuery
-from taximeter.services.billing import service as billing
+from taximeter.services.billing.fare import preview
+from taximeter.services.billing.shown import shown
 from taximeter.services.core import Core, require_customer
 from taximeter.services.subscriptions.views import subscription_json
 from taximeter.services.tenant import Tenant
@@ -82,8 +83,9 @@ async def overview(core: Core, tenant: Tenant, key: str) -> dict[str, Any]:
         "row": await customer_row(core, tenant, key),
         "grants": grants(tenant, key, now),
         "subscription": subscription and subscription_json(tenant, subscription, now),
-        "invoices": [billing.invoice_json(one) for one in stored],
+        "invoices": await shown(core, tenant, stored),
         "fare": await fare(core, tenant, key),
+        "now": format_instant(now),
     }
 
 
@@ -102,7 +104,7 @@ def grants(tenant: Tenant, key: str, now: int) -> list[tuple[str, str]]:
 async def fare(core: Core, tenant: Tenant, key: str) -> dict[str, Any] | None:
     """The running fare as an invoice document, or None without a subscription."""
     try:
-        return dump_invoice(await billing.preview(core, tenant, key, None))
+        return dump_invoice(await preview(core, tenant, key, None))
     except NotFound:
         return None
 

@@ -6,11 +6,12 @@ that hold a page to its own origin.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import jinja2
 import msgspec
@@ -121,6 +122,16 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
+def query(values: Mapping[str, Any]) -> str:
+    """What follows the "?" of an address; values that say nothing are left out."""
+    return urlencode({name: str(one) for name, one in values.items() if one not in (None, "")})
+
+
+def percent(rate: str) -> str:
+    """A share as people read it: "0.19" -> "19%"; one whose decimals never end stays as it is."""
+    return rate if "/" in rate else f"{(Decimal(rate) * 100).normalize():f}%"
+
+
 def customer_path(key: str) -> str:
     return f"/customers/{segment(key)}"
 
@@ -144,9 +155,12 @@ _FILTERS: Final[Mapping[str, Any]] = {
     "clock": clock,
     "short": short,
     "segment": segment,
+    "query": query,
+    "percent": percent,
     "customer_path": customer_path,
     "pretty": pretty,
     "compact": compact,
+    "json": lambda value: _encode(value).decode(),
 }
 
 

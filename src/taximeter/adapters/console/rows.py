@@ -13,7 +13,7 @@ from taximeter.errors import NotFound
 from taximeter.instants import format_instant
 from taximeter.money import exponent, format_minor
 from taximeter.quantities import format_quantity
-from taximeter.services.billing import service as billing
+from taximeter.services.billing.fare import preview
 from taximeter.services.core import Core
 from taximeter.services.gate.check import Ask, check
 from taximeter.services.tenant import Tenant
@@ -93,7 +93,7 @@ async def customer_row(core: Core, tenant: Tenant, key: str) -> Row:
 
 async def _fare(core: Core, tenant: Tenant, key: str) -> tuple[str | None, str, int]:
     try:
-        invoice = await billing.preview(core, tenant, key, None)
+        invoice = await preview(core, tenant, key, None)
     except NotFound:
         return None, "", -1
     minor, currency = invoice.total_minor, invoice.currency

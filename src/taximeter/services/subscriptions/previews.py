@@ -12,8 +12,8 @@ from taximeter.instants import format_instant
 from taximeter.invoices.document import dump_invoice
 from taximeter.invoices.invoice import Invoice
 from taximeter.money import format_minor
-from taximeter.services.billing import service as billing
 from taximeter.services.billing.dues import Due, due_of
+from taximeter.services.billing.fare import fares
 from taximeter.services.core import Core
 from taximeter.services.subscriptions.service import Change, proposed
 from taximeter.services.subscriptions.views import find_subscription, segments_json
@@ -75,11 +75,11 @@ async def _invoices(
     for old, new in places:
         dues += [due_of(tenant, before, old)] if old >= 0 else []
         dues += [due_of(tenant, after, new)] if new >= 0 else []
-    fares = iter(await billing.fares(core, tenant, dues))
+    counted = iter(await fares(core, tenant, dues))
     return [
         _compared(
-            next(fares) if old >= 0 else None,
-            next(fares) if new >= 0 else None,
+            next(counted) if old >= 0 else None,
+            next(counted) if new >= 0 else None,
         )
         for old, new in places
         if old >= 0 or new >= 0

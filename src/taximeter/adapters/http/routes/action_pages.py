@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
-from taximeter.adapters.console.actions import ACTIONS, Action, Field, undo_address
-from taximeter.adapters.console.rendering import segment
+from taximeter.adapters.console.action import Action, Field, Preview, filled, typed
+from taximeter.adapters.console.actions import ACTIONS, undo_address
 from taximeter.adapters.http.messages import Request, Response
 from taximeter.adapters.http.routes.frame import FORM_BYTES, Frame, form_of, see_other
 from taximeter.adapters.http.routes.inward import Inward
@@ -21,8 +21,6 @@ from taximeter.adapters.http.routing import Route
 from taximeter.catalog.features import FeatureType
 from taximeter.errors import NotFound, Rejected, TaximeterError
 from taximeter.services.tenant import Tenant
-
-_PREVIEWED: Final = ("plan", "at", "until")
 
 
 class ActionPages:
@@ -44,8 +42,8 @@ class ActionPages:
         """The form, with what it would mean once enough is known."""
         action, form = _action(request), dict(request.query)
         preview, problem = None, None
-        if action.previews is not None and "preview" in form:
-            preview, problem = await self._preview(request, action, form)
+        if action.preview is not None and (action.preview.at_once or "preview" in form):
+            preview, problem = await self._preview(request, action, action.preview, form)
         return self._form(request, action, form, problem=problem, preview=preview)
 
     async def do(self, request: Request) -> Response:
@@ -54,26 +52,47 @@ class ActionPages:
             back = action.return_path(form)
             target, body = action.target(form), action.body(form)
         except Rejected as error:
-            return self._form(request, action, form, 422, problem={"detail": error.message})
+            return await self._again(request, action, form, 422, {"detail": error.message})
         once = form.get("once") or secrets.token_hex(8)
         answer = await self._inward.do(request, action.method, target, body, once)
         told = msgspec.json.decode(answer.body) if answer.body else {}
         if answer.status >= 400:
-            return self._form(request, action, form, answer.status, problem=told)
-        if action.key in ("portal", "test-webhook", "replay", "resend-failed"):
+            return await self._again(request, action, form, answer.status, told)
+        if action.tells:
             return self._frame.page(
                 request, "done.html", action=action, told=told, back=back,
                 base=request.header("host") or "",
             )  # fmt: skip
-        return see_other(f"{back}?{urlencode(_done(action, form, told))}")
+        landing = back if action.lands is None else filled(action.lands, told)
+        return see_other(f"{landing}?{urlencode(_done(action, form, told))}")
+
+    async def _again(
+        self,
+        request: Request,
+        action: Action,
+        form: Mapping[str, str],
+        status: int,
+        problem: Mapping[str, Any],
+    ) -> Response:
+        """The form that was refused, as it was typed, with the reason."""
+        preview = None
+        if action.preview is not None and action.preview.at_once:
+            preview, _ = await self._preview(request, action, action.preview, form)
+        return self._form(request, action, form, status, problem=problem, preview=preview)
 
     async def _preview(
-        self, request: Request, action: Action, form: Mapping[str, str]
+        self, request: Request, action: Action, preview: Preview, form: Mapping[str, str]
     ) -> tuple[Any, Any]:
-        known = {name: form[name] for name in _PREVIEWED if form.get(name)}
-        path = f"/v1/subscriptions/{segment(form.get('id', ''))}/preview"
+        """What it would mean, or the reason why not."""
         try:
-            return await self._inward.read(request, path, action=action.previews, **known), None
+            path = filled(preview.path, form)
+            asked = typed([one for one in action.fields if one.name in preview.fixed], form)
+            if preview.method == "GET":
+                found = await self._inward.read(request, path, action=preview.action, **asked)
+                return found, None
+            answer = await self._inward.do(request, preview.method, path, asked, "")
+            told = msgspec.json.decode(answer.body)
+            return (None, told) if answer.status >= 400 else (told, None)
         except TaximeterError as error:
             return None, {"detail": error.message, "code": error.code}
 
@@ -96,7 +115,8 @@ class ActionPages:
         return self._frame.page(
             request, "action.html", status,
             action=action, form=form, problem=problem, preview=preview, back=back,
-            once=secrets.token_hex(8), previewed=_PREVIEWED,
+            once=secrets.token_hex(8), fixed=_fixed(action, preview),
+            asks_first=preview is None and action.preview and not action.preview.at_once,
             form_without_preview={name: form[name] for name in form if name != "preview"},
             options={one.name: _options(tenant, one) for one in action.fields},
             may=action.scope in request.principal.scopes,
@@ -108,6 +128,11 @@ def _action(request: Request) -> Action:
     if action is None:
         raise NotFound("not_found", "There is no such form.")
     return action
+
+
+def _fixed(action: Action, preview: Any) -> tuple[str, ...]:
+    """What cannot be typed any more, because it was previewed."""
+    return () if action.preview is None or preview is None else action.preview.fixed
 
 
 def _options(tenant: Tenant, field: Field) -> list[str]:

@@ -39,6 +39,7 @@ class CustomerPages:
             (f"{one}/holds", self.holds),
             (f"{one}/subscriptions", self.subscriptions),
             (f"{one}/fare", self.fare),
+            (f"{one}/billing", self.billing),
             (f"{one}/usage", self.usage),
             (f"{one}/events", self.events),
             (f"{one}/ledger", self.ledger),
@@ -95,6 +96,17 @@ class CustomerPages:
     async def fare(self, request: Request) -> Response:
         fare = await customer_page.fare(self._core, *self._named(request))
         return self._frame.page(request, "part_fare.html", fare=fare)
+
+    async def billing(self, request: Request) -> Response:
+        """Who is billed, with which taxes and discounts."""
+        _, key = self._named(request)
+        path, read = f"/v1/customers/{segment(key)}", self._inward.read
+        return self._frame.page(
+            request, "part_billing.html", key=key,
+            one=await read(request, path), taxes=await read(request, f"{path}/taxes"),
+            discounts=(await read(request, f"{path}/discounts"))["items"],
+            rollouts=(await read(request, f"{path}/rollouts"))["items"],
+        )  # fmt: skip
 
     async def usage(self, request: Request) -> Response:
         charts = await customer_page.charts(self._core, *self._named(request))

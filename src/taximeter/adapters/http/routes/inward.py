@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 import msgspec
 
 from taximeter.adapters.http.idempotency import Idempotency
-from taximeter.adapters.http.messages import Request, Response
+from taximeter.adapters.http.messages import Request, Response, StreamResponse
 from taximeter.adapters.http.problems import problem
-from taximeter.adapters.http.routing import Route, Router
+from taximeter.adapters.http.routing import Answer, Route, Router
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -39,10 +39,20 @@ class Inward:
         Raises:
             TaximeterError: As the operation.
         """
+        answer = await self.fetch(request, path, **query)
+        assert isinstance(answer, Response), "a page reads no stream"
+        return _decode(answer.body)
+
+    async def fetch(self, request: Request, path: str, **query: str | int | None) -> Answer:
+        """
+        What is at a path, as it is, to be passed on: a document, a table, a file.
+
+        Raises:
+            TaximeterError: As the operation.
+        """
         asked = {name: value for name, value in query.items() if value is not None}
         target = f"{path}?{urlencode(asked)}" if asked else path
-        inner = self._request(request, "GET", target, b"")
-        return _decode((await _run(inner)).body)
+        return await _run(self._request(request, "GET", target, b""))
 
     async def do(self, request: Request, method: str, path: str, body: Any, once: str) -> Response:
         """
@@ -58,7 +68,9 @@ class Inward:
             assert inner.route is not None
             if inner.route.scope is not None:
                 request.principal.require(inner.route.scope)
-            return await _run(inner)
+            answer = await _run(inner)
+            assert isinstance(answer, Response), "a form does nothing that streams"
+            return answer
         except Exception as error:
             return problem(error, request.request_id)
 
@@ -83,10 +95,7 @@ class Inward:
         )
 
 
-async def _run(request: Request) -> Response:
+async def _run(request: Request) -> Answer:
     assert request.route is not None
     answer = request.route.handler(request)
-    if not isinstance(answer, Response):
-        answer = await answer  # type: ignore[misc]
-    assert isinstance(answer, Response), "a page reads no stream"
-    return answer
+    return answer if isinstance(answer, Response | StreamResponse) else await answer

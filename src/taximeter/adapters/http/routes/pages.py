@@ -7,11 +7,9 @@ from __future__ import annotations
 import functools
 import re
 from typing import Any, Final
-from urllib.parse import quote
 
 from taximeter.adapters.console import rendering
 from taximeter.adapters.console.board import Board
-from taximeter.adapters.console.happenings import stored_happening
 from taximeter.adapters.console.reference import operations
 from taximeter.adapters.console.rendering import ASSET_TYPES
 from taximeter.adapters.console.sessions import Sessions
@@ -23,22 +21,20 @@ from taximeter.adapters.http.openapi import openapi
 from taximeter.adapters.http.problems import status_of_code
 from taximeter.adapters.http.routes.action_pages import ActionPages
 from taximeter.adapters.http.routes.customer_pages import CustomerPages
+from taximeter.adapters.http.routes.evidence_pages import EvidencePages
 from taximeter.adapters.http.routes.frame import FORM_BYTES, Frame, Page, form_of, see_other
+from taximeter.adapters.http.routes.invoice_pages import InvoicePages
 from taximeter.adapters.http.routes.inward import Inward
+from taximeter.adapters.http.routes.money_pages import MoneyPages
 from taximeter.adapters.http.routes.operator_pages import OperatorPages
-from taximeter.adapters.http.routes.paging import keyset
 from taximeter.adapters.http.routes.portal_pages import PortalPages
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routes.visitors import Visitors, local_path
 from taximeter.adapters.http.routing import Route
 from taximeter.adapters.http.sse import Feed, ServerEvent
 from taximeter.errors import CODES, NotFound, Unauthenticated
-from taximeter.services.billing import proof
-from taximeter.services.billing import service as billing
 
 _MAX_WAITING: Final = 32  # messages for a slow browser, before it has to connect again
-_EVENTS_PER_PAGE: Final = 100
-_INVOICES_PER_PAGE: Final = 50
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d+)?|\[[0-9a-fA-F:]+\](:\d+)?")
 
 
@@ -69,9 +65,6 @@ class PageRoutes:
         reading: list[tuple[str, Page]] = [
             ("/", self.console),
             ("/console/stream", self.stream),
-            ("/invoices", self.invoices),
-            ("/invoices/{id}", self.invoice),
-            ("/invoices/{id}/lines/{line}", self.line),
         ]
         public: list[tuple[str, str, Page]] = [
             ("GET", "/sign-in", self.sign_in_form),
@@ -86,14 +79,13 @@ class PageRoutes:
                 Route(method, path, self._frame.explained(page), None, max_body_bytes=FORM_BYTES)
                 for method, path, page in public
             ),
-            Route(
-                "POST", "/invoices/{id}/finalize", seen_by("write", self.finalize), None,
-                max_body_bytes=FORM_BYTES,
-            ),
+            *InvoicePages(self._around, self._frame, self._inward).routes(),
+            *MoneyPages(self._around, self._frame, self._inward).routes(),
+            *EvidencePages(self._around, self._frame, self._inward).routes(),
             *CustomerPages(self._around, self._frame, self._inward).routes(),
             *ActionPages(self._around, self._frame, self._inward).routes(),
             *OperatorPages(self._around, self._frame, self._inward).routes(),
-            *PortalPages(self._around, self._frame).routes(),
+            *PortalPages(self._around, self._frame, self._inward).routes(),
             Route("GET", "/assets/{name}", self.asset, None),
             Route("GET", "/favicon.ico", self.favicon, None),
         ]  # fmt: skip
@@ -130,59 +122,6 @@ class PageRoutes:
             host = f"{settings.host}:{settings.port}"
         scheme = "https" if request.header("x-forwarded-proto") == "https" else "http"
         return f"{scheme}://{host}"
-
-    # --- invoices -----------------------------------------------------------------------------
-
-    async def invoices(self, request: Request) -> Response:
-        found = await self._around.books(
-            "invoices",
-            self._around.tenant(request).name,
-            customer=None,
-            status=None,
-            after=request.query.get("after"),
-            limit=_INVOICES_PER_PAGE,
-        )
-        return self._frame.page(
-            request, "invoices.html",
-            invoices=[billing.invoice_json(stored) for stored in found],
-            following=found[-1].id if len(found) == _INVOICES_PER_PAGE else None,
-        )  # fmt: skip
-
-    async def invoice(self, request: Request) -> Response:
-        tenant, invoice_id = self._around.tenant(request), request.params["id"]
-        stored = await billing.find_invoice(self._core, tenant, invoice_id)
-        verdict = None
-        if "verify" in request.query:
-            verdict = await proof.verify(self._core, tenant, invoice_id)
-        return self._frame.page(
-            request, "invoice.html",
-            invoice=billing.invoice_json(stored), verdict=verdict,
-            verdicts={line["line"]: line for line in verdict["lines"]} if verdict else {},
-            customer=tenant.customers.get(stored.customer),
-            timezone=tenant.subscriptions[stored.subscription].timezone,
-        )  # fmt: skip
-
-    async def line(self, request: Request) -> Response:
-        tenant = self._around.tenant(request)
-        invoice_id, line_id = request.params["id"], request.params["line"]
-        stored = await billing.find_invoice(self._core, tenant, invoice_id)
-        invoice = billing.invoice_json(stored)
-        line = next((one for one in invoice["lines"] if one["id"] == line_id), None)
-        after = keyset(request.query.get("after")) or 0
-        found = await proof.line_events(
-            self._core, tenant, invoice_id, line_id, after, _EVENTS_PER_PAGE
-        )
-        return self._frame.page(
-            request, "line.html",
-            invoice=invoice, line=line,
-            events=[stored_happening(one, stored.customer) for one in found],
-            following=found[-1].seq if len(found) == _EVENTS_PER_PAGE else None,
-        )  # fmt: skip
-
-    async def finalize(self, request: Request) -> Response:
-        tenant, invoice_id = self._around.tenant(request), request.params["id"]
-        await billing.finalize(self._core, tenant, invoice_id, self._around.actor(request))
-        return see_other(f"/invoices/{quote(invoice_id, safe='')}")
 
     # --- signing in ---------------------------------------------------------------------------
 

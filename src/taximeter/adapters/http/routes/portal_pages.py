@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from taximeter.adapters.console import customer as customer_page
 from taximeter.adapters.console import holdings
+from taximeter.adapters.console.rendering import segment
 from taximeter.adapters.http.auth import Principal, digest_of, new_key
 from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes.frame import Frame
+from taximeter.adapters.http.routes.invoice_pages import DOCUMENTS, LINE_FILE, paper_of
+from taximeter.adapters.http.routes.inward import Inward
 from taximeter.adapters.http.routes.shapes import Strict
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Answer, Route
 from taximeter.errors import NotFound, Rejected, Unauthenticated
 from taximeter.instants import SECOND, format_instant
-from taximeter.invoices.invoice import Status
 from taximeter.ports import ApiKey, AuditEntry
-from taximeter.services.billing import service as billing
 from taximeter.services.core import require_customer
 from taximeter.services.gate.clockwork import prepare
 from taximeter.services.tenant import Tenant
@@ -33,8 +34,9 @@ from taximeter.services.tenant import Tenant
 DEFAULT_TTL_S: Final = 7 * 24 * 3600
 MAX_TTL_S: Final = 366 * 24 * 3600
 _SCOPE: Final = "portal:"
+_EVENTS: Final = 100
 
-Sight = Callable[[Request, Tenant, str], Awaitable[Response]]
+Sight = Callable[[Request, Tenant, str], Awaitable[Answer]]
 
 
 class PortalBody(Strict):
@@ -138,20 +140,25 @@ class PortalRoutes:
 
 
 class PortalPages:
-    def __init__(self, around: Surroundings, frame: Frame) -> None:
+    def __init__(self, around: Surroundings, frame: Frame, inward: Inward) -> None:
         self._around = around
         self._core = around.core
         self._frame = frame
+        self._inward = inward
 
     def routes(self) -> list[Route]:
         one = "/portal/{token}"
+        invoice = f"{one}/invoices/{{id}}"
         pages: list[tuple[str, Sight]] = [
             (one, self.portal),
             (f"{one}/standing", self.standing),
             (f"{one}/credits", self.credits),
             (f"{one}/fare", self.fare),
             (f"{one}/usage", self.usage),
-            (f"{one}/invoices/{{id}}", self.invoice),
+            (invoice, self.invoice),
+            (f"{invoice}/lines/{{line}}", self.line),
+            (f"{invoice}/lines/{{line}}/{LINE_FILE}", self.file),
+            *((f"{invoice}.{kind}", self.file) for kind in (*DOCUMENTS, "json")),
         ]
         return [Route("GET", path, self._opened(page), None) for path, page in pages]
 
@@ -182,10 +189,8 @@ class PortalPages:
 
     async def portal(self, request: Request, tenant: Tenant, customer: str) -> Response:
         shown = await customer_page.overview(self._core, tenant, customer)
-        # A draft is not what anybody owes yet.
-        shown["invoices"] = [
-            one for one in shown["invoices"] if one["status"] != Status.DRAFT.value
-        ]
+        # What has no number is not what anybody owes yet.
+        shown["invoices"] = [one for one in shown["invoices"] if one["number"] is not None]
         return self._frame.page(request, "portal.html", base=request.path, **shown)
 
     async def standing(self, request: Request, tenant: Tenant, customer: str) -> Response:
@@ -210,12 +215,47 @@ class PortalPages:
         return self._frame.page(request, "part_usage.html", charts=charts)
 
     async def invoice(self, request: Request, tenant: Tenant, customer: str) -> Response:
-        stored = await billing.find_invoice(self._core, tenant, request.params["id"])
-        if stored.customer != customer or stored.status == Status.DRAFT.value:
-            raise NotFound("not_found", "There is no such invoice.")
+        invoice, _ = await self._invoice(request, tenant, customer)
         return self._frame.page(
-            request, "portal_invoice.html",
-            invoice=billing.invoice_json(stored), customer=tenant.customers[customer],
-            verdicts={}, portal=f"/portal/{request.params['token']}",
-            timezone=tenant.subscriptions[stored.subscription].timezone,
+            request, "portal_invoice.html", portal=_portal(request), **paper_of(tenant, invoice)
+        )
+
+    async def line(self, request: Request, tenant: Tenant, customer: str) -> Response:
+        invoice, path = await self._invoice(request, tenant, customer)
+        line_id = request.params["line"]
+        rated = await self._inward.read(
+            self._within(request, tenant), f"{path}/lines/{segment(line_id)}/rated",
+            cursor=request.query.get("cursor"), limit=_EVENTS,
         )  # fmt: skip
+        return self._frame.page(
+            request, "portal_line.html", portal=_portal(request),
+            invoice=invoice, rated=rated, is_first="cursor" not in request.query,
+            line=next(one for one in invoice["lines"] if one["id"] == line_id),
+        )  # fmt: skip
+
+    async def file(self, request: Request, tenant: Tenant, customer: str) -> Answer:
+        """A document of an invoice of this customer, or all events of one of its lines."""
+        await self._invoice(request, tenant, customer)
+        path = request.target.decode("latin-1").partition("?")[0].split("/", 3)[3]
+        query = {"format": request.query["format"]} if "format" in request.query else {}
+        inner = self._within(request, tenant)
+        return await self._inward.fetch(inner, f"/v1/{path.removesuffix('.json')}", **query)
+
+    async def _invoice(
+        self, request: Request, tenant: Tenant, customer: str
+    ) -> tuple[dict[str, Any], str]:
+        """An invoice that was issued to this customer, and where the API has it."""
+        path = f"/v1/invoices/{segment(request.params['id'])}"
+        invoice = await self._inward.read(self._within(request, tenant), path)
+        if invoice["customer"] != customer or invoice["number"] is None:
+            raise NotFound("not_found", "There is no such invoice.")
+        return invoice, path
+
+    def _within(self, request: Request, tenant: Tenant) -> Request:
+        """The same request for the API, which has to know whose namespace it is."""
+        principal = Principal(tenant.name, "", frozenset())
+        return msgspec.structs.replace(request, principal=principal)
+
+
+def _portal(request: Request) -> str:
+    return f"/portal/{request.params['token']}"
