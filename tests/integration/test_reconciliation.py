@@ -354,6 +354,18 @@ def test_what_clients_sent_is_compared_with_what_arrived(scene: Scene) -> None:
     assert gap["cause"] == "duplicate"
 
 
+def test_what_a_client_has_dropped_or_lost_sight_of_is_in_its_own_counters(scene: Scene) -> None:
+    stats = {"tracked": 100, "recovered": 5, "accepted": 90, "duplicates": 3, "buffered": 12}
+    sent = {"source": "api-1", "stats": stats | {"retries": 7, "last_error": None}}
+    assert scene.ask("POST", "/v1/reconciliation/sent", sent)["items"] == []
+    sent["stats"] |= {"buffered": 8, "dropped": 3}
+    items = scene.ask("POST", "/v1/reconciliation/sent", sent)["items"]
+    assert [(one["cause"], one["difference"], one["repair"]) for one in items] == [
+        ("missing", "-3", "resend"), ("code", "-1", "look"),
+    ]  # fmt: skip
+    scene.ask("POST", "/v1/reconciliation/sent", {"source": "api-1"}, status=422)
+
+
 def test_what_nobody_claims_and_what_was_refused_are_gaps_with_a_name(scene: Scene) -> None:
     scene.send([event("s", subject="stranger"), event("bad", "many", subject="acme")])
     found = {gap["cause"]: gap for gap in run(scene)}

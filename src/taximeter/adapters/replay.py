@@ -192,11 +192,12 @@ def _forget_gauges(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
         known = theirs["purses"].get(customer, {}).get("gauges", [])
         kept = {msgspec.json.encode(key): gauge for key, gauge in known}
         gauges = []
-        for key, gauge in purse.get("gauges", []):
+        for key, gauge in purse.pop("gauges", []):
             held = kept.get(msgspec.json.encode(key))
             if held is not None:
                 gauges.append([key, _windows_of(gauge, held)])
-        purse["gauges"] = gauges
+        if gauges:
+            purse["gauges"] = gauges
 
 
 def _windows_of(gauge: Any, held: Any) -> Any:

@@ -71,6 +71,57 @@ def _sent(count: SentCount, accepted: int, refused: int) -> Iterator[Gap]:
     )
 
 
+class ClientStats(msgspec.Struct):
+    """
+    The counters of a client of ours (`Meter.stats` of the SDK), or of another that keeps the same
+    account: everything handed over was answered, or is still on its way, or was dropped.
+    """
+
+    tracked: int = 0
+    recovered: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    rejected: int = 0
+    settled: int = 0
+    dropped: int = 0
+    buffered: int = 0
+    spooled: int = 0
+
+    @property
+    def handed_over(self) -> int:
+        return self.tracked + self.recovered
+
+    @property
+    def answered(self) -> int:
+        return self.accepted + self.duplicates + self.conflicts + self.rejected + self.settled
+
+    @property
+    def waiting(self) -> int:
+        return self.buffered + self.spooled
+
+
+def gaps_of_stats(source: str, stats: ClientStats) -> Iterator[Gap]:
+    """What a client's own account shows: what it threw away, and what it has lost sight of."""
+    unexplained = stats.handed_over - stats.answered - stats.waiting - stats.dropped
+    for events, cause, detail in (
+        (stats.dropped, Cause.MISSING, "were dropped by the client: its buffer or disk was full."),
+        (unexplained, Cause.CODE, "are in none of the client's own counts."),
+    ):
+        if events:
+            yield Gap(
+                upstream=Stage.SENT,
+                downstream=Stage.ACCEPTED,
+                cause=cause,
+                expected=Fraction(stats.handed_over),
+                found=Fraction(stats.handed_over - events),
+                unit="events",
+                target=source,
+                repair=Repair.RESEND if cause is Cause.MISSING else Repair.LOOK,
+                detail=f"{events} events from {source!r} {detail}",
+            )
+
+
 class _Refused(msgspec.Struct):
     source: str | None = None
     type: str | None = None

@@ -34,8 +34,10 @@ from taximeter.services.rebuild import mark, rebuild
 from taximeter.services.reconciliation.bills import gaps_of_invoice, restored
 from taximeter.services.reconciliation.counts import OpenWitness, Verdicts, gaps_of_counts
 from taximeter.services.reconciliation.edges import (
+    ClientStats,
     gaps_of_refused,
     gaps_of_sent,
+    gaps_of_stats,
     gaps_of_unmatched,
 )
 from taximeter.services.reconciliation.money import entries_again, gaps_of_money
@@ -321,11 +323,18 @@ class Reconciliation:
             key = f"gap:{gap.id}"
             self._core.notices.publish(tenant.name, "reconciliation.gap", gap.customer, data, key)
 
-    async def note_sent(self, tenant: Tenant, counts: Sequence[SentCount]) -> dict[str, Any]:
+    async def note_sent(
+        self,
+        tenant: Tenant,
+        source: str,
+        counts: Sequence[SentCount],
+        stats: ClientStats | None = None,
+    ) -> dict[str, Any]:
         """What a client says it has sent, and the report of how it compares."""
         core, books = self._core, self._core.books.books
         await core.books.run(books.put_sent_counts, tenant.name, counts, core.clock.now())
         gaps = await gaps_of_sent(core, tenant, counts)
+        gaps += [] if stats is None else gaps_of_stats(source, stats)
         known = await self._of(tenant)
         return {**await self.report(tenant), "ok": not gaps, "items": [
             dump_gap(gap, known.tolerance) for gap in gaps

@@ -20,6 +20,7 @@ from taximeter.ports import SentCount
 from taximeter.quantities import E12, exact_pico
 from taximeter.services.core import require_customer
 from taximeter.services.reconciliation.chain import chain
+from taximeter.services.reconciliation.edges import ClientStats
 from taximeter.services.reconciliation.service import Reconciliation
 
 MAX_COUNTS = 1000
@@ -49,8 +50,11 @@ class SentItem(Strict):
 
 
 class SentBody(Strict):
+    """`stats`: what `stats` of an SDK's meter has; further members are passed over."""
+
     source: str
-    counts: list[SentItem]
+    counts: tuple[SentItem, ...] = ()
+    stats: ClientStats | None = None
 
 
 class RepairBody(Strict):
@@ -186,10 +190,12 @@ class ReconciliationRoutes:
 
     async def sent(self, request: Request) -> Response:
         body = request.json(SentBody)
-        if not 1 <= len(body.counts) <= MAX_COUNTS:
-            raise Rejected("invalid_request", f"counts: 1 to {MAX_COUNTS} of them.")
+        if len(body.counts) > MAX_COUNTS or not (body.counts or body.stats):
+            raise Rejected("invalid_request", f"counts: 1 to {MAX_COUNTS} of them, or stats.")
         counts = [_sent_count(body.source, item) for item in body.counts]
-        found = await self._service.note_sent(self._around.tenant(request), counts)
+        found = await self._service.note_sent(
+            self._around.tenant(request), body.source, counts, body.stats
+        )
         return json_response(found)
 
     async def repair(self, request: Request) -> Response:
