@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taximeter.adapters.store.leaves import Leaves, column_name, leaf, spelled
-from taximeter.adapters.store.sql import Relation, Statement
+from taximeter.adapters.store.sql import NO_LEAVES, Statement
 from taximeter.meters.filters import parse_filter
 
 
@@ -60,7 +60,7 @@ def test_columns_differ_where_names_differ_only_by_case() -> None:
 
 
 def test_constants_of_a_filter_are_parameters_and_never_text() -> None:
-    statement = Statement(Relation({"data.model"}, lambda _: False))
+    statement = Statement(NO_LEAVES._replace(columns={"data.model"}))
     text = statement.condition(parse_filter("""data.model == "x'; DROP" or data.other < 5"""))
     assert "DROP" not in text
     assert "\"x'; DROP" in statement.parameters.values()
