@@ -15,6 +15,22 @@ from fractions import Fraction
 import msgspec
 
 
+class PriceType(StrEnum):
+    """What `type` says."""
+
+    FLAT = "flat"
+    PER_UNIT = "per_unit"
+    GRADUATED = "graduated"
+    VOLUME = "volume"
+    STAIRSTEP = "stairstep"
+    PACKAGE = "package"
+    PERCENTAGE = "percentage"
+    MATRIX = "matrix"
+    SEAT = "seat"
+    DYNAMIC = "dynamic"
+    COST_PLUS = "cost_plus"
+
+
 class Timing(StrEnum):
     """When a flat fee is due: with the period it is for, or when that period has ended."""
 
