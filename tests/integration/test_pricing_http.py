@@ -202,6 +202,19 @@ def test_a_simulation_of_somebody_new_needs_a_plan_and_usage(server: Served) -> 
     )
 
 
+def test_given_usage_of_a_price_with_bounds_for_each_event_is_of_events_that_are_alike(
+    server: Served,
+) -> None:
+    scene = populated(server, 1)
+    bounds = {"min_per_event": "0.50", "max_per_event": "2"}
+    tried = priced({"type": "percentage", "rate": "0.01", **bounds})
+    for each, fee in ((10, "0.5"), (100, "1"), (900, "2")):
+        given = {"tokens": [{"quantity": 10 * each, "events": 10}]}
+        body = {"plan": "pro", "catalog": tried, "usage": given, "periods": 1}
+        (invoice,) = scene.ask("POST", "/v1/simulations", body)["invoices"]
+        assert Decimal(invoice["total"]) == 10 * Decimal(fee)
+
+
 # --- rollouts ---------------------------------------------------------------------------------
 
 

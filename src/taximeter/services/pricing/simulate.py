@@ -7,6 +7,7 @@ customer's own plan, of another one, or of a catalogue that is only tried. Nothi
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -15,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from taximeter.catalog.document import Catalog
-from taximeter.catalog.prices import UsagePrice
+from taximeter.catalog.prices import Percentage, UsagePrice
 from taximeter.customers import Customer, Segment, Subscription
 from taximeter.errors import NotFound, Rejected
 from taximeter.instants import format_instant
@@ -27,6 +28,7 @@ from taximeter.money import format_minor
 from taximeter.periods import Anchor, Cadence
 from taximeter.pricing.profile import Group, Used, grown, mean_of
 from taximeter.rating import Band
+from taximeter.rating.percentage import limits
 from taximeter.services.billing.assembly import fare_of
 from taximeter.services.billing.counted import recounted
 from taximeter.services.billing.dues import Due, due_of
@@ -302,5 +304,16 @@ def _given(
     for group, used in sums.items():
         mean = (Fraction(used.quantity_pico), Fraction(used.events))
         taken_on = grown(mean, growth, nth)
-        found.append(Usage(place, group, taken_on.quantity_pico, taken_on.events, None))
+        bands = _alike(price, taken_on)
+        found.append(Usage(place, group, taken_on.quantity_pico, taken_on.events, None, bands))
     return found
+
+
+def _alike(price: UsagePrice, used: Used) -> tuple[Band, ...]:
+    """Of a price that looks at each event's amount: as if all events had the same."""
+    if not (isinstance(price, Percentage) and price.is_clamped):
+        return ()
+    edges = limits(price)
+    place = bisect_right(edges, used.quantity_pico // used.events if used.events else 0)
+    whole, nothing = Band(used.events, used.quantity_pico), Band(0, 0)
+    return tuple(whole if n == place else nothing for n in range(len(edges) + 1))
