@@ -48,7 +48,7 @@ from taximeter.catalog.price_parts import (
     read_transform,
 )
 
-COMMON_MEMBERS: Final = frozenset({"type", "name", "tax_category", "priced_in", "ramp"})
+_COMMON_MEMBERS: Final = frozenset({"type", "name", "tax_category", "priced_in", "ramp"})
 _USAGE_MEMBERS: Final = frozenset(
     {
         "meter", "transform", "free", "minimum", "maximum", "group_by", "filter", "multipliers",
@@ -58,7 +58,7 @@ _USAGE_MEMBERS: Final = frozenset(
 
 
 def _parse_flat(key: str, document: Mapping[str, Any], path: str) -> Flat:
-    check_members(document, {"amount", "timing"} | COMMON_MEMBERS, path)
+    check_members(document, {"amount", "timing"} | _COMMON_MEMBERS, path)
     timing = read_choice(document, "timing", [*Timing], Timing.ADVANCE, path)
     amount = read_amount(document, "amount", path)
     return Flat(key, amount, Timing(timing), **_common(document, path))
@@ -66,7 +66,7 @@ def _parse_flat(key: str, document: Mapping[str, Any], path: str) -> Flat:
 
 def _parse_seat(key: str, document: Mapping[str, Any], path: str) -> Seat:
     own = {"feature", "unit", "mode", "count", "free", "minimum", "maximum"}
-    check_members(document, own | COMMON_MEMBERS, path)
+    check_members(document, own | _COMMON_MEMBERS, path)
     mode = read_choice(document, "mode", [*SeatMode], SeatMode.PRORATED, path)
     count = None
     if document.get("count") is not None:
@@ -194,7 +194,7 @@ def _usage(
         own: Members of the model itself.
         depends_on: Dimensions that the model itself looks at.
     """
-    check_members(document, own | COMMON_MEMBERS | _USAGE_MEMBERS, path)
+    check_members(document, own | _COMMON_MEMBERS | _USAGE_MEMBERS, path)
     multipliers = read_multipliers(document.get("multipliers"), f"{path}.multipliers")
     named = read_names(document.get("group_by"), f"{path}.group_by")
     group_by = (*named, *(depends_on or ()), *(one.dimension for one in multipliers))
