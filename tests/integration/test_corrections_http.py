@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -449,6 +451,22 @@ def test_four_eyes_above_the_threshold(scene: Scene) -> None:
     assert retract(scene, "a", status=403)["code"] == "four_eyes"
 
 
+def test_what_waits_can_be_rejected_and_proposed_anew(scene: Scene) -> None:
+    scene.ask("PUT", "/v1/billing/settings", {"four_eyes_events": 1})
+    scene.send([event("a", 50), event("b", 60)])
+    shown = previewed(scene)
+    path = f"/v1/corrections/{commit(scene, shown, status=202)['id']}"
+    assert scene.ask("POST", f"{path}/reject", {"reason": "wrong hour"})["status"] == "rejected"
+    second = scene.new_key("write")
+    refused = scene.ask("POST", f"{path}/approve", key=second, status=409)
+    assert refused["code"] == "correction_not_open"
+    assert commit(scene, shown, status=202)["status"] == "pending"
+    scene.ask("POST", f"{path}/approve", key=second)
+    assert scene.check()["used"] == "0"
+    body = {"reason": "too late"}
+    assert scene.ask("POST", f"{path}/reject", body, status=409)["code"] == "correction_not_open"
+
+
 def test_four_eyes_from_an_amount_on(scene: Scene) -> None:
     scene.ask("PUT", "/v1/billing/settings", {"four_eyes": {"USD": "1.00"}})
     scene.send([event("a", 99), event("b", 100)])
@@ -514,6 +532,30 @@ def test_of_two_corrections_at_once_each_sees_the_other(scene: Scene) -> None:
     assert set(statuses[::2]) == {200}  # amended before or not, it is gone
     assert set(statuses[1::2]) <= {200, 409}
     assert numbers(scene)["used"] == "0"
+
+
+def test_what_a_kill_left_on_its_way_is_settled_by_the_log(tmp_path: Path) -> None:
+    """The node can stop between the entry in the log and the note of it in the books."""
+    with serve(tmp_path, "--sandbox") as server:
+        scene = Scene(server, namespace="default").open(WIDE)
+        scene.send([event("a", 50), event("b", 60)])
+        made = commit(scene, previewed(scene))
+        kill(server)
+    with closing(sqlite3.connect(tmp_path / "data" / "books.db")) as books, books:
+        never = "cor_2_never"
+        books.execute("UPDATE corrections SET status = 'committing'")
+        books.execute(
+            "INSERT INTO corrections (namespace, id, status, document, seqs) SELECT namespace, ?,"
+            " status, json_set(document, '$.fact', 'retract:99'), seqs FROM corrections",
+            (never,),
+        )
+    with serve(tmp_path, "--sandbox") as server:
+        again = Scene(server, namespace="default")
+        shown = again.ask("GET", f"/v1/corrections/{made['id']}")
+        assert (shown["status"], shown["position"]) == ("committed", made["position"])
+        assert again.raw("GET", f"/v1/corrections/{never}").status == 404
+        assert commit(again, {"preview": made["id"]})["position"] == made["position"]
+        assert again.check()["used"] == "0"
 
 
 def test_corrections_survive_a_kill_and_the_loss_of_everything_but_the_log(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ class StoredCorrection(msgspec.Struct, frozen=True):
     Attributes:
         rank: Grows with each; 0 until stored.
         action: "retract", "amend" or "revert".
-        status: "pending" (waits for a second person), "committing" (on its way into the log),
-            "committed", or "reverted" (by another correction).
+        status: "pending" (waits for a second person), "rejected", "committing" (on its way into
+            the log), "committed", or "reverted" (by another correction).
         request: What was asked for, as it was asked.
         seqs: Of the events it is about; () in lists. `events` is how many.
         fact: Id of the first of its facts, of which there are `facts`; `after` is the position of

@@ -255,7 +255,7 @@ def list_corrections(*, status: str | None = None, limit: int = 100, server: Ser
     Parameters
     ----------
     status
-        Only pending, committed or reverted ones.
+        Only pending, rejected, committed or reverted ones.
     limit
         At most so many.
     """
@@ -317,6 +317,23 @@ def approve(correction: str, *, server: Server = HERE) -> int:
 
 
 @corrections.command
+def reject(correction: str, *, reason: str, server: Server = HERE) -> int:
+    """
+    Let a correction that waits for a second person not be made.
+
+    Parameters
+    ----------
+    correction
+        Its id.
+    reason
+        For the record.
+    """
+    made = server.client().post(_path("corrections", correction, "reject"), {"reason": reason})
+    _say(made, as_json=server.json)
+    return OK
+
+
+@corrections.command
 def revert(correction: str, *, reason: str, yes: Yes = False, server: Server = HERE) -> int:
     """
     Undo a correction: what was taken back comes back, what was changed is as it was.
@@ -350,6 +367,8 @@ def _say(made: dict[str, Any], *, as_json: bool) -> None:
         print_json(made)
     elif made["status"] == "pending":
         console().print(f"{made['id']} waits for a second person.", markup=False)
+    elif made["position"] is None:
+        console().print(f"{made['id']} is {made['status']}.", markup=False)
     else:
         console().print(f"{made['id']} is {made['status']} at {made['position']}.", markup=False)
 

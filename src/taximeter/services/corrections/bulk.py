@@ -21,6 +21,7 @@ from taximeter.services.corrections.records import (
     COMMITTED,
     COMMITTING,
     PENDING,
+    REJECTED,
     REVERTED,
     changed,
     find_correction,
@@ -135,7 +136,7 @@ async def commit(
     """
     async with core.lock(tenant):
         known = await core.books.run(core.books.books.correction, tenant.name, preview_id)
-        if known is not None:
+        if known is not None and known.status != REJECTED:
             return known
         position = position_of(preview_id)
         if position > core.committer.position:
@@ -201,6 +202,30 @@ async def approve(
         return made
 
 
+async def reject(
+    core: Core, tenant: Tenant, correction: str, *, reason: str, by: str
+) -> StoredCorrection:
+    """
+    Let a correction that waits for a second person not be made; who proposed it may do so as well.
+
+    Raises:
+        NotFound: There is none by that id.
+        Refused: `correction_not_open`.
+    """
+    async with core.lock(tenant):
+        one = await find_correction(core, tenant, correction)
+        if one.status == REJECTED:
+            return one
+        if one.status != PENDING:
+            raise Refused("correction_not_open", f"It is {one.status}; nothing is to be rejected.")
+        one = msgspec.structs.replace(one, status=REJECTED)
+        entry = audit(
+            tenant, core.clock.now(), by, f"events.{one.action}.rejected", one.id, reason=reason
+        )
+        await core.books.run(core.books.books.put_correction, one, entry)
+        return one
+
+
 async def revert(
     core: Core, ledger: Ledger, tenant: Tenant, correction: str, *, reason: str, by: str
 ) -> StoredCorrection:
@@ -231,7 +256,7 @@ async def revert(
             reverts=one.id,
         )
         known = await core.books.run(core.books.books.correction, tenant.name, record.id)
-        if known is not None:
+        if known is not None and known.status != REJECTED:
             return known  # it waits for a second person
         made = await _make_or_wait(core, ledger, tenant, record, changes)
         await _note_reverted(core, tenant, made)

@@ -23,6 +23,7 @@ from taximeter.services.gate.ledger import Ledger
 from taximeter.services.tenant import Tenant
 
 PENDING: Final = "pending"
+REJECTED: Final = "rejected"
 COMMITTING: Final = "committing"
 COMMITTED: Final = "committed"
 REVERTED: Final = "reverted"

@@ -5,7 +5,8 @@ CREATE TABLE corrections (
     rank INTEGER PRIMARY KEY AUTOINCREMENT,
     namespace TEXT NOT NULL,
     id TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('pending', 'committing', 'committed', 'reverted')),
+    status TEXT NOT NULL
+        CHECK (status IN ('pending', 'rejected', 'committing', 'committed', 'reverted')),
     document TEXT NOT NULL CHECK (json_valid(document)),
     seqs TEXT NOT NULL CHECK (json_valid(seqs)),
     UNIQUE (namespace, id)

@@ -155,7 +155,7 @@ class CorrectionList(msgspec.Struct):
 
 
 class CorrectionParameters(msgspec.Struct, forbid_unknown_fields=True):
-    status: Literal["pending", "committed", "reverted"] | None = None
+    status: Literal["pending", "rejected", "committed", "reverted"] | None = None
     limit: int = 100
     cursor: str | None = None
 
@@ -225,6 +225,12 @@ class CorrectionRoutes:
                 response=CorrectionAnswer, idempotent=True,
                 errors=("not_found", "four_eyes", "correction_not_open", "correction_changed",
                         *_LOG),
+            ),
+            Route(
+                "POST", "/v1/corrections/{id}/reject", self.reject,
+                scope="write", tags=_TAG, summary="Let a correction that waits not be made",
+                request=ReasonBody, response=CorrectionAnswer, idempotent=True,
+                errors=("not_found", "correction_not_open"),
             ),
             Route(
                 "POST", "/v1/corrections/{id}/revert", self.revert,
@@ -319,6 +325,17 @@ class CorrectionRoutes:
             self._around.ledger,
             self._around.tenant(request),
             request.params["id"],
+            by=self._around.actor(request),
+        )
+        return json_response(_json(one))
+
+    async def reject(self, request: Request) -> Response:
+        body = request.json(ReasonBody)
+        one = await bulk.reject(
+            self._core,
+            self._around.tenant(request),
+            request.params["id"],
+            reason=body.reason,
             by=self._around.actor(request),
         )
         return json_response(_json(one))
