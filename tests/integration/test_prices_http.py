@@ -578,3 +578,18 @@ def test_a_prepaid_commitment_is_billed_when_it_begins_where_fees_are(scene: Sce
     (second,) = scene.close()
     assert kinds(second) == [("usage", "20.00"), ("commitment", "-20.00"), ("commitment", "50.00")]
     assert all(verified(scene, one) for one in (first, second))
+
+
+def test_a_simulation_draws_from_a_commitment_period_by_period(scene: Scene) -> None:
+    """It is paid in the period that runs, and those to come draw from it."""
+    document = catalog(p={"type": "per_unit", "unit": 1})
+    document["plans"]["pro"]["commitment"] = {"amount": 100, "per": "term", "mode": "prepaid"}
+    scene.publish(document)
+    body = {"plan": "pro", "usage": {"tokens": "40"}, "periods": 4}
+    answer = scene.ask("POST", "/v1/simulations", body)
+    assert [kinds(one)[1:] for one in answer["invoices"]] == [
+        [("commitment", "-40.00")],
+        [("commitment", "-40.00")],
+        [("commitment", "-20.00")],
+        [],
+    ]

@@ -4,7 +4,8 @@ What a commitment for a term has been drawn by before a period.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -30,6 +31,35 @@ async def with_drawn(core: Core, tenant: Tenant, due: Due) -> Due:
     stored = await core.books.run(core.books.books.invoices_since, tenant.name, payers, start)
     invoices = [parse_invoice(one.document) for one in stored]
     return replace(due, terms=tuple(_drawn(due, one, invoices) for one in due.terms))
+
+
+class Drawing:
+    """
+    The same for periods that are rated one after the other and go on no invoice: trials of a
+    catalogue, looks into the future.
+    """
+
+    def __init__(self) -> None:
+        self._lines: defaultdict[str, list[Line]] = defaultdict(list)
+
+    def before(self, due: Due) -> Due:
+        """The period, knowing what those added before have drawn in its term."""
+        if not any(one.has_term for one in due.terms):
+            return due
+        return replace(due, terms=tuple(self._drawn(due, one) for one in due.terms))
+
+    def _drawn(self, due: Due, terms: PlanTerms) -> PlanTerms:
+        if terms.commitment is None or not terms.has_term:
+            return terms
+        start, _ = term_of(due.subscription, terms.period.start)
+        lines = [line for line in self._lines[due.subscription.id] if line.period.start >= start]
+        drawn = drawn_minor(terms.commitment, terms.name, lines)
+        return replace(terms, drawn_before_minor=drawn)
+
+    def add(self, due: Due, lines: Iterable[Line]) -> None:
+        """What a period came to; periods of one subscription come in their order."""
+        if any(one.has_term for one in due.terms):
+            self._lines[due.subscription.id] += lines
 
 
 def _drawn(due: Due, terms: PlanTerms, invoices: list[Invoice]) -> PlanTerms:

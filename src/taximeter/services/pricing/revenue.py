@@ -14,6 +14,7 @@ import msgspec
 from taximeter.customers import Subscription
 from taximeter.invoices.invoice import Invoice
 from taximeter.services.billing.assembly import fare_of
+from taximeter.services.billing.commitments import Drawing
 from taximeter.services.billing.dues import Due, due_of
 from taximeter.services.billing.pipeline import counted_ahead
 from taximeter.services.core import Core
@@ -65,10 +66,12 @@ async def earned(
         done: Told how many periods are rated, as they are.
     """
     found: defaultdict[tuple[str, str], Earned] = defaultdict(Earned)
+    drawing = Drawing()
     counted = counted_ahead(core, tenant, dues, upto, proofs=False)
     async with contextlib.aclosing(counted):
         async for due, usage in counted:
-            invoice = fare_of(tenant, due, due.customer.key, usage, upto)
+            invoice = fare_of(tenant, drawing.before(due), due.customer.key, usage, upto)
+            drawing.add(due, invoice.lines)
             one = found[invoice.customer, invoice.currency]
             one.minor += net_minor(invoice)
             one.periods += 1

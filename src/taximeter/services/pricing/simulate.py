@@ -30,6 +30,7 @@ from taximeter.pricing.profile import Group, Used, grown, mean_of
 from taximeter.rating import Band
 from taximeter.rating.percentage import limits
 from taximeter.services.billing.assembly import fare_of
+from taximeter.services.billing.commitments import Drawing
 from taximeter.services.billing.counted import recounted
 from taximeter.services.billing.dues import Due, due_of
 from taximeter.services.billing.seats import seat_times
@@ -96,9 +97,10 @@ async def simulate(core: Core, tenant: Tenant, wanted: Simulation) -> dict[str, 
     for usage, seats in zip(usages, await seat_times(core, supposed, dues, upto), strict=True):
         usage += [Usage(place, (), 0, 0, None, seats=time) for place, time in seats.items()]
     payer = subscription.customer
-    invoices = [
-        fare_of(supposed, due, payer, usage, upto) for due, usage in zip(dues, usages, strict=True)
-    ]
+    drawing, invoices = Drawing(), []
+    for due, usage in zip(dues, usages, strict=True):
+        invoices.append(fare_of(supposed, drawing.before(due), payer, usage, upto))
+        drawing.add(due, invoices[-1].lines)
     return {
         "customer": wanted.customer,
         "plan": subscription.segments[-1].plan,
