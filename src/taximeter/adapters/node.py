@@ -47,7 +47,7 @@ from taximeter.services.billing import clockwork as billing_clockwork
 from taximeter.services.billing.tax import engine_secret
 from taximeter.services.canary import Canary
 from taximeter.services.core import BooksThread, Core
-from taximeter.services.corrections.backfills import go_on
+from taximeter.services.corrections.carrying_out import go_on
 from taximeter.services.corrections.records import settle_unfinished
 from taximeter.services.feed import Feed
 from taximeter.services.gate import clockwork

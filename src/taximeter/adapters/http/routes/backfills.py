@@ -22,7 +22,7 @@ from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 from taximeter.instants import format_instant
 from taximeter.ports import StoredBackfill
-from taximeter.services.corrections import backfills
+from taximeter.services.corrections import backfills, carrying_out
 
 _TAG = ("corrections",)
 _LOG = ("overloaded", "storage_full", "storage_failed")
@@ -153,7 +153,7 @@ class BackfillRoutes:
         return json_response(shown)
 
     async def commit(self, request: Request) -> Response:
-        one = await backfills.commit(
+        one = await carrying_out.commit(
             self._core,
             self._around.ledger,
             self._around.tenant(request),
@@ -164,7 +164,7 @@ class BackfillRoutes:
 
     async def revert(self, request: Request) -> Response:
         body = request.json(ReasonBody)
-        one = await backfills.revert(
+        one = await carrying_out.revert(
             self._core,
             self._around.ledger,
             self._around.tenant(request),
