@@ -9,7 +9,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-BESIDE = ("digest", "status", "amount_paid", "amount_remaining", "credited", "review")
+BESIDE = ("digest", "status", "amount_paid", "amount_remaining", "credited", "disputed", "review")
 
 
 def sha(*parts: bytes) -> bytes:  # a leaf is sha(0, event), a node sha(1, left, right): RFC 6962

@@ -157,9 +157,14 @@ class PayInvoice(_Effect, frozen=True, tag="pay_invoice"):
 
 
 class RepayInvoice(_Effect, frozen=True, tag="repay_invoice"):
-    """An invoice ended without being due: all that credit paid of it returns to its grants."""
+    """
+    An invoice ended without being due: all that credit paid of it returns to its grants. Or a
+    credit note takes a part of it back: an amount returns, what was taken last first.
+    """
 
     id: str
+    amount_pico: int | None = None
+    note: str | None = None
 
 
 class SetTopUp(_Effect, frozen=True, tag="set_top_up"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -53,6 +53,10 @@ MAX_KEYED: Final = 10_000
 PLAN_GRANT: Final = "plan_grant"
 PLAN_SHARE: Final = "plan_share"
 """In the metadata of a grant that comes with a plan: what of the plan grants it."""
+
+
+_Paid: TypeAlias = dict[str, tuple[tuple[str, int], ...]]
+"""Credit -> (lot, pico), in the order they paid."""
 
 
 class Booked(msgspec.Struct, frozen=True):
@@ -297,7 +301,13 @@ class GateState:
 
     def _repay_invoice(self, purse: Purse, repay: RepayInvoice, at: int, seq: int) -> None:
         cause = {"do": "invoice_void", "invoice": repay.id, "seq": seq}
-        for credit, parts in purse.invoices.pop(repay.id, {}).items():
+        paid: _Paid = purse.invoices.pop(repay.id, {})
+        if repay.amount_pico is not None:
+            cause = {"do": "credit_note", "invoice": repay.id, "note": repay.note, "seq": seq}
+            paid, kept = _split(paid, repay.amount_pico)
+            if kept:
+                purse.invoices[repay.id] = kept
+        for credit, parts in paid.items():
             grants = self._running(lot for lot, _ in parts)
             booked = purse.wallet(credit).reverse(Burned(parts), "", at, cause, grants)
             self._book(purse, credit, seq, booked)
@@ -596,3 +606,21 @@ def _free_seats(purse: Purse, at: int) -> None:
             purse.seats[feature] = kept
         else:
             del purse.seats[feature]
+
+
+def _split(paid: _Paid, amount_pico: int) -> tuple[_Paid, _Paid]:
+    """The last parts up to an amount, and the rest."""
+    back: _Paid = {}
+    kept: _Paid = {}
+    for credit, parts in reversed(paid.items()):
+        given: list[tuple[str, int]] = []
+        left: list[tuple[str, int]] = []
+        for lot, pico in reversed(parts):
+            part = min(pico, amount_pico)
+            amount_pico -= part
+            given += [(lot, part)] if part else []
+            left += [(lot, pico - part)] if pico > part else []
+        for target, found in ((back, given), (kept, left)):
+            if found:
+                target[credit] = tuple(reversed(found))
+    return back, dict(reversed(kept.items()))

@@ -30,7 +30,9 @@ from taximeter.money import exponent, format_exact, format_minor
 from taximeter.quantities import E12, format_quantity
 from taximeter.rating import Proration, RatedTier
 
-BESIDE: Final = ("digest", "status", "amount_paid", "amount_remaining", "credited", "review")
+BESIDE: Final = (
+    "digest", "status", "amount_paid", "amount_remaining", "credited", "disputed", "review",
+)  # fmt: skip
 """Members that no digest covers: an issued invoice is paid, credited or voided later without
 becoming another invoice."""
 

@@ -123,6 +123,6 @@ class CreditNoteBooks(Protocol):
         """Newest first; `before` is the rank of the last one seen."""
         ...
 
-    def disputed_minor(self, namespace: str, invoices: Sequence[str]) -> dict[str, int]:
-        """Invoice -> what of it is disputed now; those without are absent."""
+    def disputed(self, namespace: str, invoices: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Invoice -> line -> what of it is disputed now; invoices without are absent."""
         ...

@@ -164,15 +164,17 @@ class CreditNoteTable:
             )
             return [_to_dispute(row) for row in found]
 
-    def disputed_minor(self, namespace: str, invoices: Sequence[str]) -> dict[str, int]:
+    def disputed(self, namespace: str, invoices: Sequence[str]) -> dict[str, dict[str, int]]:
+        by_invoice: dict[str, dict[str, int]] = {}
         with self._connection.read() as sqlite:
             found = sqlite.execute(
-                "SELECT invoice, sum(amount_minor) FROM disputes WHERE namespace = ? "
-                "AND status = 'open' AND invoice IN (SELECT value FROM json_each(?)) "
-                "GROUP BY invoice",
+                "SELECT invoice, line, amount_minor FROM disputes WHERE namespace = ? "
+                "AND status = 'open' AND invoice IN (SELECT value FROM json_each(?)) ORDER BY rank",
                 (namespace, rows.to_json(list(invoices))),
             )
-            return dict(found.fetchall())
+            for invoice, line, minor in found:
+                by_invoice.setdefault(invoice, {})[line] = minor
+        return by_invoice
 
 
 def _check_open(sqlite: sqlite3.Connection, note: StoredCreditNote) -> None:

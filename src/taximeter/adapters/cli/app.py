@@ -63,6 +63,13 @@ _COMMANDS: Final = (
     ("discounts", f"{_HERE}.coupons:discounts", MONEY, "What is taken off a customer's invoices."),
     ("invoices", f"{_HERE}.documents:app", MONEY, "List invoices, show one, save it as a file."),
     ("close", f"{_HERE}.invoices:close", MONEY, "Close every period that is due."),
+    ("late-usage", f"{_HERE}.late:late_usage", MONEY, "Usage that came after it was billed."),
+    ("rerate", f"{_HERE}.late:rerate", MONEY, "What billed periods would come to now."),
+    ("correct", f"{_HERE}.credit_notes:correct", MONEY, "Correct an issued invoice now."),
+    (
+        "credit-note", f"{_HERE}.credit_notes:credit_note", MONEY,
+        "Parts of issued invoices taken back.",
+    ),
     ("payments", f"{_HERE}.payments:payments", MONEY, "Money received, and what it pays."),
     ("aging", f"{_HERE}.accounting:aging", MONEY, "What is open, and how long it is overdue."),
     ("statement", f"{_HERE}.accounting:statement", MONEY, "A customer's account."),

@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Final
+
+from msgspec.structs import replace
 
 from taximeter.accounting.aging import days_overdue
 from taximeter.accounting.dunning import Reminder, reminders
+from taximeter.accounting.matching import OpenInvoice
 from taximeter.errors import TaximeterError
 from taximeter.instants import DAY, format_instant
 from taximeter.money import format_minor
@@ -42,7 +46,7 @@ async def remind(core: Core, tenant: Tenant) -> list[Reminder]:
     now = core.clock.now()
     before = now - days[0] * DAY
     due = await core.books.run(core.books.books.due_invoices, tenant.name, before, len(days))
-    found = reminders(due, days, now)
+    found = reminders(await _undisputed(core, tenant, due), days, now)
     for reminder in found:
         _tell(core, tenant, reminder, len(days), now)
     if found and core.notices is not None:
@@ -54,6 +58,17 @@ async def remind(core: Core, tenant: Tenant) -> list[Reminder]:
             core.books.books.note_reminded, tenant.name, reminder.invoice.id, reminder.step
         )
     return found
+
+
+async def _undisputed(core: Core, tenant: Tenant, due: Sequence[OpenInvoice]) -> list[OpenInvoice]:
+    """Without what is disputed: nobody is reminded of that."""
+    names = [one.id for one in due]
+    disputed = await core.books.run(core.books.books.disputed, tenant.name, names)
+    left = [
+        replace(one, open_minor=one.open_minor - sum(disputed.get(one.id, {}).values()))
+        for one in due
+    ]
+    return [one for one in left if one.open_minor > 0]
 
 
 def _tell(core: Core, tenant: Tenant, reminder: Reminder, steps: int, now: int) -> None:

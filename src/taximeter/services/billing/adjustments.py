@@ -214,6 +214,12 @@ async def adjusted(
     return Adjusted(period, new, found, billed, withheld, counted.lines)
 
 
+def restated(tenant: Tenant, due: Due, usage: list[Usage], upto: int) -> tuple[Line, ...]:
+    """All lines of a period, as it comes to by its terms and discounts."""
+    counted = statement(replace(due, part=adjusting(upto)), "", usage, upto)
+    return _discounted(tenant, due, plan_lines(due.terms, counted.lines, due.currency))
+
+
 def _is_kept_back(one: LateUsage) -> bool:
     return one.status == "held" or one.policy == Policy.WRITE_OFF.value
 
@@ -281,10 +287,9 @@ def _outcome(found: Adjusted, one: LateUsage, invoice: Invoice | None, now: int)
         amount_minor=sum(withheld.values()) + billed_minor,
         quantity_pico=_quantity(found, one.meter),
     )
-    if one.status == "held":
-        return one if one.policy != Policy.WRITE_OFF.value else _written_off(one, withheld, now)
-    if one.policy == Policy.WRITE_OFF.value and withheld:
-        return _written_off(one, withheld, now)
+    if withheld:
+        is_gone = one.policy == Policy.WRITE_OFF.value
+        return _written_off(one, withheld, now) if is_gone else one
     lines = () if invoice is None else tuple(
         line.id
         for line in invoice.lines

@@ -50,6 +50,37 @@ async def give_back(core: Core, tenant: Tenant, invoice: Invoice) -> None:
     await _record(core, tenant, "invoice-void", invoice, [effect], core.clock.now())
 
 
+async def give_back_part(
+    core: Core,
+    tenant: Tenant,
+    customer: str,
+    invoice: str,
+    note: str,
+    amount_minor: int,
+    currency: str,
+) -> None:
+    """
+    Return what a credit note takes back of what credit has paid of an invoice. Once for a credit
+    note, however often it is asked for.
+    """
+    if core.commands is None:
+        return
+    amount_pico = _pico(amount_minor, currency)
+    effect = RepayInvoice(customer, id=invoice, amount_pico=amount_pico, note=note)
+    data = {"effects": msgspec.to_builtins([effect])}
+    event = command_event("credit-note", note, customer, data)
+    identity, earlier = core.commands.earlier(tenant, event)
+    if isinstance(earlier, Earlier):
+        return
+    if earlier is None:
+        now = core.clock.now()
+        earlier = core.commands.record(
+            tenant, event, identity, now, [effect], lambda seq: {"credit_note": note, "seq": seq}
+        )
+    if earlier.durable is not None:
+        await earlier.durable
+
+
 def funded(tenant: Tenant, invoice: Invoice) -> dict[str, int]:
     """Grant -> minor units somebody had paid for what it pays; nobody paid for a promotion."""
     unit = 10 ** exponent(invoice.currency)

@@ -7,7 +7,7 @@ only once there is something to say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,12 +23,21 @@ from taximeter.services.tenant import Tenant
 async def shown(
     core: Core, tenant: Tenant, stored: Sequence[StoredInvoice]
 ) -> list[dict[str, Any]]:
-    """Each with its status by now, and once it is issued with what was paid and credited."""
+    """Each with its status by now, and once issued with what was paid, credited and disputed."""
     issued = [one.id for one in stored if one.number is not None]
     standings: dict[str, InvoiceStanding] = {}
+    disputed: dict[str, dict[str, int]] = {}
     if issued:
         standings = await core.books.run(core.books.books.invoice_standings, tenant.name, issued)
-    return [invoice_json(one, standings.get(one.id)) for one in stored]
+        disputed = await core.books.run(core.books.books.disputed, tenant.name, issued)
+    return [
+        invoice_json(one, standings.get(one.id)) | _disputed(disputed.get(one.id, {}))
+        for one in stored
+    ]
+
+
+def _disputed(lines: Mapping[str, int]) -> dict[str, Any]:
+    return {"disputed": list(lines)} if lines else {}
 
 
 async def shown_one(core: Core, tenant: Tenant, stored: StoredInvoice) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from taximeter.adapters.http.routes.canary import CanaryRoutes
 from taximeter.adapters.http.routes.catalog import CatalogRoutes
 from taximeter.adapters.http.routes.corrections import CorrectionRoutes
 from taximeter.adapters.http.routes.coupons import CouponRoutes
+from taximeter.adapters.http.routes.credit_notes import CreditNoteRoutes
 from taximeter.adapters.http.routes.credits import CreditRoutes
 from taximeter.adapters.http.routes.customers import CustomerRoutes
 from taximeter.adapters.http.routes.documents import DocumentRoutes
@@ -25,6 +26,7 @@ from taximeter.adapters.http.routes.portal_pages import PortalRoutes
 from taximeter.adapters.http.routes.pricing import PricingRoutes
 from taximeter.adapters.http.routes.proof import ProofRoutes
 from taximeter.adapters.http.routes.reconciliation import ReconciliationRoutes
+from taximeter.adapters.http.routes.rerate import RerateRoutes
 from taximeter.adapters.http.routes.reservations import ReservationRoutes
 from taximeter.adapters.http.routes.rollouts import RolloutRoutes
 from taximeter.adapters.http.routes.rules import RuleRoutes
@@ -53,6 +55,8 @@ def all_routes(around: Surroundings) -> list[Route]:
         *CouponRoutes(around).routes(),
         *RuleRoutes(around).routes(),
         *InvoiceRoutes(around).routes(),
+        *CreditNoteRoutes(around).routes(),
+        *RerateRoutes(around).routes(),
         *LateRoutes(around).routes(),
         *DocumentRoutes(around).routes(),
         *ProofRoutes(around).routes(),
