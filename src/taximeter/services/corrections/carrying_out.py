@@ -8,6 +8,7 @@ there; a span is looked at again, and what is retracted is passed over.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,9 +25,10 @@ from taximeter.services.corrections.backfills import find_backfill, parts_of, re
 from taximeter.services.corrections.chain import event_at
 from taximeter.services.corrections.records import make, new_record
 from taximeter.services.gate.ledger import Ledger
-from taximeter.services.intake.admission import Outcome
 from taximeter.services.intake.ingest import ingest
 from taximeter.services.tenant import Tenant
+
+logger = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 5.0
 """How long a commit or a revert is waited for before it is answered as on its way."""
@@ -89,17 +91,37 @@ def _require_another(tenant: Tenant, one: StoredBackfill, by: str) -> None:
 async def go_on(core: Core, ledger: Ledger) -> None:
     """At the start: finish what was on its way."""
     for one in await core.books.run(core.books.books.unfinished_backfills):
-        core.keep(asyncio.create_task(_finish(core, ledger, core.tenant(one.namespace), one)))
+        _begin(core, ledger, core.tenant(one.namespace), one)
 
 
 async def _begun(core: Core, ledger: Ledger, tenant: Tenant, one: StoredBackfill) -> StoredBackfill:
     """Begin, and see whether it is done soon."""
-    task = asyncio.create_task(_finish(core, ledger, tenant, one))
-    core.keep(task)
+    task = _begin(core, ledger, tenant, one)
     await asyncio.wait({task}, timeout=PATIENCE_S)
     if task.done():
         task.result()
     return await find_backfill(core, tenant, one.id)
+
+
+def _begin(core: Core, ledger: Ledger, tenant: Tenant, one: StoredBackfill) -> asyncio.Task[None]:
+    task = asyncio.create_task(_persist(core, ledger, tenant, one))
+    core.keep(task)
+    return task
+
+
+async def _persist(core: Core, ledger: Ledger, tenant: Tenant, one: StoredBackfill) -> None:
+    """Until it is finished, or the node has to be started again, which goes on with it."""
+    while True:
+        try:
+            return await _finish(core, ledger, tenant, one)
+        except Unavailable as error:
+            logger.warning("backfill %s waits: %s", one.id, error.message)
+            if error.code in ("storage_failed", "shutting_down"):
+                raise
+            await asyncio.sleep(error.retry_after_s)
+        except Exception:
+            logger.exception("backfill %s stopped; it goes on at the next start", one.id)
+            raise
 
 
 async def _finish(core: Core, ledger: Ledger, tenant: Tenant, one: StoredBackfill) -> None:
@@ -125,7 +147,10 @@ async def _send(core: Core, tenant: Tenant, one: StoredBackfill, part: BackfillP
         part = msgspec.structs.replace(part, sent_from=core.sequencer.position)
         await core.books.run(books.update_backfill_part, one.namespace, one.id, part)
     assert part.sent_from is not None
-    outcome = await _accepted(core, tenant, part)
+    outcome = await ingest(
+        core, tenant, part.body, Format.LINES, lambda outcome: outcome,
+        backfill=True, received_at=part.received_at,
+    )  # fmt: skip
     # What is known and lies behind `sent_from` came from an attempt that a crash ended.
     own = [
         seq
@@ -146,19 +171,6 @@ async def _send(core: Core, tenant: Tenant, one: StoredBackfill, part: BackfillP
         duplicates=known.duplicates + part.events - accepted - rejected,
     )
     await core.books.run(books.update_backfill, counted)
-
-
-async def _accepted(core: Core, tenant: Tenant, part: BackfillPart) -> Outcome:
-    while True:
-        try:
-            return await ingest(
-                core, tenant, part.body, Format.LINES, lambda outcome: outcome,
-                backfill=True, received_at=part.received_at,
-            )  # fmt: skip
-        except Unavailable as error:
-            if error.code in ("storage_failed", "shutting_down"):
-                raise
-            await asyncio.sleep(error.retry_after_s)
 
 
 def _spans(seqs: Sequence[int]) -> tuple[tuple[int, int], ...]:
