@@ -13,6 +13,7 @@ from taximeter.adapters.cli.common import FILE, Server, console, notice, plain_t
 from taximeter.adapters.cli.failures import OK
 from taximeter.adapters.client import Client
 from taximeter.catalog.yaml_reader import read_document
+from taximeter.errors import Rejected
 
 HERE = Server()
 _POLL_S = 0.5
@@ -46,6 +47,8 @@ def backtest(
     limit
         How many customers to list: those whose bill changes most.
     """
+    if (file is None) == (version is None):
+        raise Rejected("invalid_parameter", "Give a FILE to try, or --version of one there is.")
     body = {
         "catalog": None if file is None else _document(file),
         "version": version,

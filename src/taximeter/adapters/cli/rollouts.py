@@ -145,9 +145,8 @@ def _moved(server: Server, answer: dict[str, Any]) -> int:
     if server.json:
         print_json(answer)
     else:
-        console().print(
-            f"Rollout {answer['id']}, {answer['status']}: {answer['moved']} subscriptions moved."
-        )
+        status = answer["status"].replace("_", " ")
+        console().print(f"Rollout {answer['id']}, {status}: {answer['moved']} subscriptions moved.")
         for one in answer["skipped"]:
             notice(f"{one['customer']} ({one['subscription']}): {one['detail']}")
     return DIFFERENCE if answer["skipped"] else OK
