@@ -27,6 +27,7 @@ BILL_ACTIONS: Final = (
         "Closed: what was due is among the drafts.",
         fields=(Field("as_of", "Up to", "instant", hint="Empty: up to now."),),
         back="/invoices",
+        preview=Preview("/v1/close/preview", "part_preview_close.html", fixed=("as_of",)),
     ),
     Action(
         "issue", "Issue the invoice", "POST", "/v1/invoices/{id}/finalize",

@@ -160,6 +160,7 @@ _FILTERS: Final[Mapping[str, Any]] = {
     "customer_path": customer_path,
     "pretty": pretty,
     "compact": compact,
+    "zip": zip,
     "json": lambda value: _encode(value).decode(),
 }
 

@@ -18,7 +18,7 @@ from taximeter.services.billing.assembly import (
     corrections_alone,
     usages_of,
 )
-from taximeter.services.billing.bills import batches, bills_of
+from taximeter.services.billing.bills import Bill, batches, bills_of
 from taximeter.services.billing.drafts import store_corrections, store_draft
 from taximeter.services.billing.dues import Due, due_of
 from taximeter.services.billing.late import billed_anew, drafts_to_reprice, sweep
@@ -67,14 +67,8 @@ async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
     """
     core.committer.ready()
     now = core.clock.now()
-    if as_of > now:
-        raise Rejected("invalid_parameter", "as_of lies in the future; its periods are still open.")
     async with core.lock(tenant):
-        billed = await core.books.run(core.books.books.billed_periods, tenant.name)
-        dues = await _due(tenant, as_of, billed)
-        held = [back for due in dues if (back := _held_back(core, tenant, due)) is not None]
-        waiting = {(back.subscription, back.period["start"]) for back in held}
-        bills = bills_of(tenant, (due for due in dues if _place(due) not in waiting))
+        billed, bills, held = await due_bills(core, tenant, as_of)
         upto = await core.upto()
         await sweep(core, tenant, billed, upto)
         late = await open_corrections(core, tenant, upto)
@@ -94,6 +88,24 @@ async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
     for invoice_id in await drafts_to_reprice(core, tenant):
         await refresh(core, tenant, invoice_id, actor)
     return Closed(format_instant(as_of), created, held)
+
+
+async def due_bills(
+    core: Core, tenant: Tenant, as_of: int
+) -> tuple[BilledParts, list[Bill], list[HeldBack]]:
+    """
+    What is billed, what is due, and what waits until its gap is closed.
+
+    Raises:
+        Rejected: As `close`.
+    """
+    if as_of > core.clock.now():
+        raise Rejected("invalid_parameter", "as_of lies in the future; its periods are still open.")
+    billed = await core.books.run(core.books.books.billed_periods, tenant.name)
+    dues = await _due(tenant, as_of, billed)
+    held = [back for due in dues if (back := _held_back(core, tenant, due)) is not None]
+    waiting = {(back.subscription, back.period["start"]) for back in held}
+    return billed, bills_of(tenant, (due for due in dues if _place(due) not in waiting)), held
 
 
 def _place(due: Due) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from taximeter.adapters.console.action import Action, Field, Preview, filled, ty
 from taximeter.adapters.console.actions import ACTIONS, undo_address
 from taximeter.adapters.http.messages import Request, Response
 from taximeter.adapters.http.routes.frame import FORM_BYTES, Frame, form_of, see_other
+from taximeter.adapters.http.routes.invoice_pages import zone_of
 from taximeter.adapters.http.routes.inward import Inward
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
@@ -119,7 +121,7 @@ class ActionPages:
             asks_first=preview is None and action.preview and not action.preview.at_once,
             form_without_preview={name: form[name] for name in form if name != "preview"},
             options={one.name: _options(tenant, one) for one in action.fields},
-            may=action.scope in request.principal.scopes,
+            zone=partial(zone_of, tenant), may=action.scope in request.principal.scopes,
         )  # fmt: skip
 
 

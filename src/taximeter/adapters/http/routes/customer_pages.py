@@ -4,6 +4,7 @@ A customer's page: its parts, each drawn anew while somebody looks, and its ledg
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from taximeter.adapters.console import customer as customer_page
@@ -12,6 +13,7 @@ from taximeter.adapters.console.actions import ACTIONS, undo_address
 from taximeter.adapters.console.rendering import segment
 from taximeter.adapters.http.messages import Request, Response
 from taximeter.adapters.http.routes.frame import Frame, Page
+from taximeter.adapters.http.routes.invoice_pages import zone_of
 from taximeter.adapters.http.routes.inward import Inward
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
@@ -54,7 +56,7 @@ class CustomerPages:
         return self._frame.page(
             request, "customer.html",
             did=did, undo=None if did is None else undo_address(did.key, known),
-            as_seen_by=request.query.get("scope", ""), **shown,
+            as_seen_by=request.query.get("scope", ""), zone=partial(zone_of, tenant), **shown,
         )  # fmt: skip
 
     async def standing(self, request: Request) -> Response:

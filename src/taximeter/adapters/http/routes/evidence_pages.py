@@ -5,12 +5,14 @@ Whether it is right, and what was set right: reconciliation, corrections, single
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from taximeter.adapters.console.actions import ACTIONS, undo_address
 from taximeter.adapters.console.rendering import segment
 from taximeter.adapters.http.messages import Request, Response
 from taximeter.adapters.http.routes.frame import Frame, Page
+from taximeter.adapters.http.routes.invoice_pages import zone_of
 from taximeter.adapters.http.routes.inward import Inward
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
@@ -50,6 +52,7 @@ class EvidencePages:
         report = await self._inward.read(request, "/v1/reconciliation", customer=customer)
         return self._frame.page(
             request, "reconciliation.html",
+            zone=partial(zone_of, self._around.tenant(request)),
             report=report, stages=_STAGES, wanted=customer or "",
             counts={
                 stage: sum(gap["between"][1] == stage for gap in report["items"])

@@ -5,6 +5,7 @@ documents, passed on to people who have no key but a session.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from taximeter.adapters.console.actions import ACTIONS, undo_address
@@ -53,6 +54,7 @@ class InvoicePages:
             request, "invoices.html",
             invoices=found["items"], following=found["next"], statuses=_STATUSES,
             chosen=status, wanted=customer or "", now=format_instant(self._around.core.clock.now()),
+            zone=partial(zone_of, self._around.tenant(request)),
             did=ACTIONS.get(query.get("did", "")),
         )  # fmt: skip
 
@@ -98,15 +100,18 @@ def paper_of(
     tenant: Tenant, invoice: dict[str, Any], verdict: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """What the sheet of an invoice is drawn from, for whoever looks at it."""
-    customer = tenant.customers.get(invoice["customer"])
-    subscription = tenant.subscriptions.get(invoice["subscription"])
-    schedule = subscription or customer
     return {
         "invoice": invoice,
-        "customer": customer,
-        "timezone": "UTC" if schedule is None else schedule.timezone,
+        "customer": tenant.customers.get(invoice["customer"]),
+        "timezone": zone_of(tenant, invoice["customer"], invoice["subscription"]),
         "verdicts": {line["line"]: line for line in verdict["lines"]} if verdict else {},
     }
+
+
+def zone_of(tenant: Tenant, customer: str, subscription: str = "") -> str:
+    """In whose days somebody's periods are said."""
+    schedule = tenant.subscriptions.get(subscription) or tenant.customers.get(customer)
+    return "UTC" if schedule is None else schedule.timezone
 
 
 def _path(request: Request) -> str:

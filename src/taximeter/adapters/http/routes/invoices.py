@@ -20,9 +20,14 @@ from taximeter.ports import StoredInvoice
 from taximeter.services.billing import drafts, life
 from taximeter.services.billing.close import close
 from taximeter.services.billing.fare import preview
+from taximeter.services.billing.foreseen import Preview, foreseen
 from taximeter.services.billing.redraft import refresh
 from taximeter.services.billing.shown import shown, shown_one
 from taximeter.services.core import require_customer
+
+
+class CloseParameters(msgspec.Struct, forbid_unknown_fields=True):
+    as_of: str | None = None
 
 
 class InvoiceRoutes:
@@ -47,6 +52,13 @@ class InvoiceRoutes:
                 request=shapes.CloseBody, response=shapes.CloseAnswer, idempotent=True,
                 errors=("invalid_timestamp", "rebuilding"),
                 example={"as_of": "2026-11-01T00:00:00Z"},
+            ),
+            Route(
+                "GET", "/v1/close/preview", self.foresee,
+                scope="read", tags=("invoices",), summary="What a close would make",
+                description="The first hundred drafts, and what would be held back. Makes none.",
+                query=CloseParameters, response=Preview,
+                errors=("invalid_timestamp", "rebuilding"),
             ),
             Route(
                 "GET", "/v1/invoices", self.list,
@@ -121,6 +133,11 @@ class InvoiceRoutes:
             self._around.actor(request),
         )
         return json_response(msgspec.to_builtins(closed))
+
+    async def foresee(self, request: Request) -> Response:
+        as_of = instant(request.query_as(CloseParameters).as_of, self._core.clock.now())
+        found = await foreseen(self._core, self._around.tenant(request), as_of)
+        return json_response(msgspec.to_builtins(found))
 
     async def _shown(self, request: Request, stored: StoredInvoice) -> Response:
         return json_response(await shown_one(self._core, self._around.tenant(request), stored))
