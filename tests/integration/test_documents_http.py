@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,21 +132,28 @@ def test_exports_span_what_was_issued_in_them_as_csv_and_parquet(
     assert one.raw("GET", "/v1/exports/focus", **wrong).json()["code"] == "invalid_parameter"
 
 
+def terminal(
+    server: Served, scene: Scene, *words: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "taximeter", "invoices", *words, "--url", server.url]
+    environment = {"TAXIMETER_KEY": scene.key, "PATH": ""}
+    if "PYTHONPATH" in os.environ:
+        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True)
+
+
 def test_documents_are_saved_from_the_terminal(
     server: Served, scene: tuple[Scene, dict[str, Any]], tmp_path: Path
 ) -> None:
     one, invoice = scene
 
-    def run(*words: str) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "taximeter", "invoices", *words, "--url", server.url]
-        environment = {"TAXIMETER_KEY": one.key, "PATH": ""}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
-
+    run = partial(terminal, server, one, cwd=tmp_path)
     done = run("pdf", "INV-000001")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "INV-000001.pdf").read_bytes() == document(one, invoice, "pdf")
     assert b"INV-000001.pdf" in done.stderr
     assert run("xml", invoice["id"], "-o", "-").stdout == document(one, invoice, "xml")
+    assert run("pdf", "nobody").returncode == 2
     refused = run("pdf", "INV-000001", "-o", "no/such/place.pdf")
     assert refused.returncode == 2
     assert b"cannot be written" in refused.stderr
@@ -195,6 +204,31 @@ def test_an_invoice_with_something_of_everything_is_valid_and_adds_up(server: Se
     rows = list(csv.DictReader(io.StringIO(one.raw("GET", "/v1/exports/focus").text)))
     assert sum(Decimal(row["BilledCost"]) for row in rows) == Decimal(invoice["amount_due"])
     assert {row["SubAccountId"] for row in rows} == {"", "kid"}
+
+
+def test_a_credit_note_has_the_same_documents_and_is_in_the_exports(server: Served) -> None:
+    one, invoice = billed(server, complete=True)
+    wish = {"reason": "Outage", "lines": [{"line": invoice["lines"][0]["id"], "amount": "20.00"}]}
+    note = one.ask("POST", f"/v1/invoices/{invoice['id']}/credit-notes", wish, status=201)
+
+    def document_of(ending: str) -> bytes:
+        reply = one.raw("GET", f"/v1/credit-notes/{note['id']}.{ending}")
+        assert reply.status == 200, reply.text
+        assert f'filename="CN-000001.{ending}"' in reply.headers["content-disposition"]
+        return reply.body
+
+    name, xml = facturx.get_xml_from_pdf(document_of("pdf"), check_xsd=True, check_schematron=False)
+    assert (name, problems_of(xml)) == ("factur-x.xml", [])
+    assert xml == document_of("xml")
+    assert b"INV-000001" in xml, "it cites the invoice"
+    assert b"credited to you" in document_of("html")
+    assert b"20.00" in document_of("csv")
+    rows = csv.DictReader(io.StringIO(one.raw("GET", "/v1/exports/focus").text))
+    given_back = sum(Decimal(r["BilledCost"]) for r in rows if r["InvoiceId"] == "CN-000001")
+    assert given_back == Decimal("-23.80")
+    assert one.raw("GET", "/v1/credit-notes/nobody.pdf").status == 404
+    saved = terminal(server, one, "pdf", "CN-000001", "-o", "-")
+    assert saved.stdout == document_of("pdf")
 
 
 def test_void_invoices_are_in_no_export(server: Served) -> None:

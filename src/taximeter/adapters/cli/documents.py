@@ -12,9 +12,10 @@ from cyclopts import App, Parameter
 from taximeter.adapters.cli import decisions
 from taximeter.adapters.cli.common import FILE, Server, notice, print_json, segment
 from taximeter.adapters.cli.invoices import find_invoice, invoices
-from taximeter.errors import Rejected
+from taximeter.errors import NotFound, Rejected
 
 if TYPE_CHECKING:
+    from taximeter.adapters.client import Client
     from taximeter.adapters.client.client import Reply
 
 HERE = Server()
@@ -33,7 +34,7 @@ def pdf(invoice: str, *, output: Output = None, server: Server = HERE) -> int:
     Parameters
     ----------
     invoice
-        Its id or number.
+        Its id or number, or that of a credit note.
     output
         A file, or - for stdout. Else NUMBER.pdf here.
     """
@@ -48,7 +49,7 @@ def html(invoice: str, *, output: Output = None, server: Server = HERE) -> int:
     Parameters
     ----------
     invoice
-        Its id or number.
+        Its id or number, or that of a credit note.
     output
         A file, or - for stdout. Else NUMBER.html here.
     """
@@ -69,7 +70,7 @@ def xml(
     Parameters
     ----------
     invoice
-        Its id or number.
+        Its id or number, or that of a credit note.
     format
         cii, as in Factur-X and ZUGFeRD, or ubl, as in Peppol.
     output
@@ -86,7 +87,7 @@ def csv(invoice: str, *, output: Output = None, server: Server = HERE) -> int:
     Parameters
     ----------
     invoice
-        Its id or number.
+        Its id or number, or that of a credit note.
     output
         A file, or - for stdout. Else NUMBER.csv here.
     """
@@ -143,9 +144,29 @@ def focus(
 
 def _save(name: str, ending: str, output: Path | None, server: Server, **query: Any) -> int:
     client = server.client()
-    found = find_invoice(client, name)
-    path = f"/v1/invoices/{segment(found['id'])}.{ending}"
-    return _write(client.request("GET", path, query=query), output, server)
+    reply = client.request("GET", f"{_path_of(client, name)}.{ending}", query=query)
+    return _write(reply, output, server)
+
+
+def _path_of(client: Client, name: str) -> str:
+    """
+    Of an invoice or a credit note by its id or number.
+
+    Raises:
+        NotFound: It is neither.
+    """
+    try:
+        return f"/v1/invoices/{segment(find_invoice(client, name)['id'])}"
+    except NotFound as neither:
+        cursor: str | None = None
+        while True:
+            page = client.get("/v1/credit-notes", cursor=cursor)
+            for note in page["items"]:
+                if name in (note["id"], note.get("number")):
+                    return f"/v1/credit-notes/{segment(note['id'])}"
+            cursor = page.get("next")
+            if cursor is None:
+                raise neither from None
 
 
 def _export(
