@@ -144,11 +144,24 @@ def _dump_line(line: Line, currency: str) -> dict[str, Any]:
         document["proration"] = msgspec.to_builtins(line.proration)
     if line.metering_version is not None:
         document["metering_version"] = line.metering_version
-    return document | dump_priced(line, digits) | _dump_beside(line, currency)
+    document.update(dump_priced(line, digits))
+    document.update(_dump_beside(line, currency))
+    return document
+
+
+_ALONE: Final = (None, None, "", (), None)
 
 
 def _dump_beside(line: Line, currency: str) -> dict[str, Any]:
     """Where a line belongs on an invoice that has more than one subscription's usage lines."""
+    if (
+        line.subscription,
+        line.customer,
+        line.tax_category,
+        line.discounts,
+        line.adjusts,
+    ) == _ALONE:
+        return {}
     beside: dict[str, Any] = {
         "subscription": line.subscription,
         "customer": line.customer,

@@ -61,7 +61,8 @@ def taxes_of(
             if isinstance(rates, Unknown):
                 return rates
             known[place] = rates
-        _add(sums, known[place], one.net_minor)
+        if known[place]:  # most have none
+            _add(sums, known[place], one.net_minor)
     return tuple(
         _applied(rate, sums[rate], currency)
         for rate in sorted(sums, key=lambda r: (r.jurisdiction, r.name, r.category, r.rate))
