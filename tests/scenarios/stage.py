@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.integration.scene import Scene
-from tests.scenarios import verbs_contract, verbs_credit, verbs_usage
+from tests.scenarios import verbs_billing, verbs_contract, verbs_credit, verbs_usage
 from tests.scenarios.grammar import Lines, do
 from tests.scenarios.script import Script, Step
 from tests.scenarios.words import Words
 from tests.serving import Served
 
-VERBS = (verbs_contract, verbs_credit, verbs_usage)
+VERBS = (verbs_billing, verbs_contract, verbs_credit, verbs_usage)
 
 
 def perform(script: Script, server: Served) -> list[Lines]:
@@ -28,6 +28,8 @@ class Stage:
     Attributes:
         subscriptions: Customer -> id of its subscription.
         events: How many the scenario has sent; numbers their ids.
+        payments: How many were made; numbers theirs.
+        invoices: Number -> id, of those it has issued.
     """
 
     def __init__(self, script: Script, server: Served) -> None:
@@ -39,6 +41,8 @@ class Stage:
         self.zone = str(script.zone)
         self.subscriptions: dict[str, str] = {}
         self.events = 0
+        self.payments = 0
+        self.invoices: dict[str, str] = {}
 
     def perform(self, step: Step) -> Lines:
         if step.at != self._now:

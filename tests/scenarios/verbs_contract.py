@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 @says(
     rf"customer {KEY}(?: in (?P<zone>[\w/]+))?"
     r"(?: under (?P<parent>[\w-]+)(?P<pool>, pooled)?)?"
+    r"(?:, billed (?:in (?P<currency>[A-Z]{3}) )?to (?P<country>[A-Z]{2})(?: as (?P<tax>\w+))?)?"
 )
 def customer(
-    stage: Stage, key: str, zone: str | None, parent: str | None, pool: str | None
-) -> Lines:
+    stage: Stage, key: str, zone: str | None, parent: str | None, pool: str | None,
+    currency: str | None, country: str | None, tax: str | None,
+) -> Lines:  # fmt: skip
     body: dict[str, Any] = {"timezone": zone or stage.zone}
     body |= {"parent": parent} if parent else {}
     body |= {"pool": True} if pool else {}
+    body |= {"currency": currency} if currency else {}
+    if country:
+        body["billing"] = {"name": key.title(), "country": country}
+        body["billing"] |= {"tax_id": tax} if tax else {}
     _, problem = stage.ask("PUT", f"/v1/customers/{key}", body)
     return problem or []
 
