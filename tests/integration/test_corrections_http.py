@@ -388,8 +388,7 @@ def test_a_query_that_says_too_little_or_selects_too_much_is_refused(scene: Scen
 
 
 def test_ten_thousand_events_are_corrected_at_once_and_no_more(scene: Scene) -> None:
-    for start in (0, 5_000):
-        scene.send([event(str(n), 1) for n in range(start, start + 5_000)])
+    scene.send([event(str(n), 1) for n in range(10_000)])
     query = {"action": "amend", "customer": "acme", "patch": {"tokens": 3}}
     made = commit(scene, previewed(scene, query), query)
     assert (made["events"], numbers(scene)["used"]) == (10_000, "30000")
@@ -398,8 +397,6 @@ def test_ten_thousand_events_are_corrected_at_once_and_no_more(scene: Scene) -> 
         "POST", "/v1/corrections/preview", {"action": "retract", "customer": "acme"}, status=413
     )
     assert refused["code"] == "batch_too_large"
-    undone = scene.ask("POST", f"/v1/corrections/{made['id']}/revert", {"reason": "wrong"})
-    assert (undone["events"], numbers(scene)["used"]) == (10_000, "10001")
 
 
 def test_a_correction_is_undone_by_further_facts_and_that_as_well(scene: Scene) -> None:
@@ -534,28 +531,16 @@ def test_of_two_corrections_at_once_each_sees_the_other(scene: Scene) -> None:
     assert numbers(scene)["used"] == "0"
 
 
-def test_what_a_kill_left_on_its_way_is_settled_by_the_log(tmp_path: Path) -> None:
-    """The node can stop between the entry in the log and the note of it in the books."""
-    with serve(tmp_path, "--sandbox") as server:
-        scene = Scene(server, namespace="default").open(WIDE)
-        scene.send([event("a", 50), event("b", 60)])
-        made = commit(scene, previewed(scene))
-        kill(server)
-    with closing(sqlite3.connect(tmp_path / "data" / "books.db")) as books, books:
-        never = "cor_2_never"
-        books.execute("UPDATE corrections SET status = 'committing'")
-        books.execute(
-            "INSERT INTO corrections (namespace, id, status, document, seqs) SELECT namespace, ?,"
-            " status, json_set(document, '$.fact', 'retract:99'), seqs FROM corrections",
-            (never,),
+def leave_on_its_way(books: Path) -> None:
+    """As a kill leaves it between the entry in the log and the note of it in the books, and once
+    before the entry."""
+    with closing(sqlite3.connect(books)) as opened, opened:
+        opened.execute("UPDATE corrections SET status = 'committing'")
+        opened.execute(
+            "INSERT INTO corrections (namespace, id, status, document, seqs) SELECT namespace,"
+            " 'cor_1_never', status, json_set(document, '$.fact', 'retract:99'), seqs"
+            " FROM corrections LIMIT 1"
         )
-    with serve(tmp_path, "--sandbox") as server:
-        again = Scene(server, namespace="default")
-        shown = again.ask("GET", f"/v1/corrections/{made['id']}")
-        assert (shown["status"], shown["position"]) == ("committed", made["position"])
-        assert again.raw("GET", f"/v1/corrections/{never}").status == 404
-        assert commit(again, {"preview": made["id"]})["position"] == made["position"]
-        assert again.check()["used"] == "0"
 
 
 def test_corrections_survive_a_kill_and_the_loss_of_everything_but_the_log(tmp_path: Path) -> None:
@@ -574,13 +559,20 @@ def test_corrections_survive_a_kill_and_the_loss_of_everything_but_the_log(tmp_p
         scene.ask("POST", f"/v1/corrections/{made['id']}/revert", {"reason": "undo"})
         before = (numbers(scene), wallet(scene), scene.status()["unmatched"], ledger(scene))
         assert before[0]["used"] == "33"
+        made = scene.ask("GET", "/v1/corrections")["items"]
         kill(server)
+    leave_on_its_way(tmp_path / "data" / "books.db")
     with serve(tmp_path, "--sandbox") as server:
         again = Scene(server, namespace="default")
         again.set_clock(NOW)
         after = (numbers(again), wallet(again), again.status()["unmatched"], ledger(again))
         assert after == before
         assert retract(again, "d")["status"] == "retracted"
+        found = again.ask("GET", "/v1/corrections")["items"]
+        assert [(one["id"], one["position"]) for one in found] == [
+            (one["id"], one["position"]) for one in made
+        ]
+        assert {one["status"] for one in found} == {"committed"}
         kill(server)
     for cache in ("live", "events", "identity"):
         for file in (tmp_path / "data" / cache).iterdir():
