@@ -79,10 +79,10 @@ def test_a_correction_names_the_invoice_and_both_amounts() -> None:
     period = Period(parse_instant("2026-09-30T22:00:00Z"), parse_instant("2026-10-31T23:00:00Z"))
     adjusts = Adjusts("inv_0", "INV-000007", period, 15700, 15800)
     line = fee(100, kind=Kind.ADJUSTMENT, adjusts=adjusts)
-    assert shown(line).notes == (
-        "Corrects invoice INV-000007, 1 Oct 2026 – 31 Oct 2026",
-        "now 158.00, billed before 157.00",
-    )
+    told = "1 Oct 2026 – 31 Oct 2026: now 158.00, billed before 157.00"
+    assert shown(line).notes == ("Corrects invoice INV-000007", told)
+    named = replace(line, description="tokens, correction of INV-000007", period=period)
+    assert shown(named).notes == (told,), "nothing twice"
 
 
 def test_a_void_invoice_asks_for_nothing_and_a_paid_one_says_what_it_said() -> None:

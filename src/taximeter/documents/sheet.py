@@ -235,7 +235,7 @@ def line_notes(paper: Paper, line: Line, told: frozenset[str]) -> Iterator[str]:
     """
     invoice, zone = paper.invoice, paper.timezone
     digits = exponent(invoice.currency)
-    if line.period != invoice.period:
+    if line.period != invoice.period and line.adjusts is None:
         yield words.span(line.period, zone)
     if line.metered_pico is not None:
         yield f"{quantity(line.metered_pico)} metered"
@@ -257,9 +257,11 @@ def line_notes(paper: Paper, line: Line, told: frozenset[str]) -> Iterator[str]:
         yield f"1 {one.source} = {format_exact(one.rate)} {one.target}{since}"
     if line.adjusts is not None:
         old = line.adjusts
-        yield f"Corrects invoice {old.number}, {words.span(old.period, zone)}"
-        billed = amount(old.billed_minor, invoice.currency)
-        yield f"now {amount(old.rerated_minor, invoice.currency)}, billed before {billed}"
+        if old.number not in line.description:
+            yield f"Corrects invoice {old.number}"
+        now = amount(old.rerated_minor, invoice.currency)
+        before = amount(old.billed_minor, invoice.currency)
+        yield f"{words.span(old.period, zone)}: now {now}, billed before {before}"
     for part in line.discounts:
         if part.id not in told:
             yield f"{named(invoice, part.id)}: −{amount(part.amount_minor, invoice.currency)}"
