@@ -147,6 +147,12 @@ def pay(stage: Stage, key: str, amount: str, currency: str, number: str | None) 
     return [*lines, *([f"on account: {left}"] if Decimal(left) else [])]
 
 
+@says(r"close the books of (?P<month>\d{4}-\d\d)")
+def close_books(stage: Stage, month: str) -> Lines:
+    answer, problem = stage.ask("POST", "/v1/accounting/close", {"month": month})
+    return problem or [f"{answer['entries']} entries"]
+
+
 @says(r"show trial balance")
 def trial_balance(stage: Stage) -> Lines:
     answer, problem = stage.ask("GET", "/v1/accounting/trial-balance")
