@@ -124,6 +124,9 @@ def test_a_backfill_is_in_one_state_at_a_time(scene: Scene) -> None:
     late = scene.send(event("a"), backfill="march", status=409)
     assert late["code"] == "backfill_closed"
     assert scene.send(event("a"), backfill="april", status=404)["code"] == "not_found"
+    opened(scene, "mine")
+    other = Scene(scene.server)
+    assert other.send(event("a"), backfill="mine", status=404)["code"] == "not_found"
     for name in ("true", "", "a/b", "x" * 129):
         body = {"id": name, "reason": "r"}
         assert scene.ask("POST", "/v1/backfills", body, status=422)["code"] == "invalid_request"

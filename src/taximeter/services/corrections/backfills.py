@@ -25,7 +25,7 @@ from taximeter.services.corrections.effect import Added, Effect, effect_of
 from taximeter.services.intake.admission import Arrival, Outcome, admit
 from taximeter.services.tenant import Tenant
 
-MAX_STAGED_BYTES: Final = 4 * 1024**3
+MAX_STAGED_BYTES: Final = 1024**3
 PARTS_AT_ONCE: Final = 8
 EVENTS_AT_ONCE: Final = 500
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -166,7 +166,7 @@ async def preview(core: Core, tenant: Tenant, one: StoredBackfill) -> Preview:
 
 async def _fresh(core: Core, tenant: Tenant, one: StoredBackfill) -> AsyncIterator[Added]:
     """Staged events that are new, each once, some at a time: others want to be served as well."""
-    seen: set[tuple[str, str]] = set()
+    seen: set[bytes] = set()
     async for part in parts_of(core, one):
         if not part.body:
             continue
@@ -176,12 +176,11 @@ async def _fresh(core: Core, tenant: Tenant, one: StoredBackfill) -> AsyncIterat
         for start in range(0, len(events), EVENTS_AT_ONCE):
             found: list[tuple[Event, int]] = []
             for row in range(start, min(start + EVENTS_AT_ONCE, len(events))):
-                event = events[row]
+                key = keys[row].tobytes()
                 verdict, _ = core.sequencer.peek(keys[row : row + 1], fingerprints[row : row + 1])
-                name = (event.source, event.id)
-                if verdict is Verdict.ACCEPTED and name not in seen:
-                    seen.add(name)
-                    found.append((event, times[row]))
+                if verdict is Verdict.ACCEPTED and key not in seen:
+                    seen.add(key)
+                    found.append((events[row], times[row]))
             yield found
             await asyncio.sleep(0)
 
