@@ -414,3 +414,16 @@ def test_a_gap_holds_back_the_close_of_that_period_only(scene: Scene, inside: In
     heal(scene, gap)
     closed = scene.ask("POST", "/v1/close", {})
     assert (closed["held"], len(closed["invoices"])) == ([], 1)
+
+
+def test_a_close_compares_what_it_bills_and_needs_no_sweep_for_it(
+    scene: Scene, inside: Inside
+) -> None:
+    live = inside.node.tenants[scene.namespace].live
+    slot = next(n for n, one in enumerate(live.layout.counters) if not one.group_by)
+    live.accounts["core"].cells[2 * slot] -= 1
+    scene.set_clock("2026-12-01T00:00:01Z")
+    (held,) = scene.ask("POST", "/v1/close", {})["held"]
+    assert held["customer"] == "core"
+    heal(scene, {"id": held["gap"], "repair": "rebuild_account"})
+    assert scene.ask("POST", "/v1/close", {})["held"] == []

@@ -198,6 +198,8 @@ def _forget_gauges(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
                 gauges.append([key, _windows_of(gauge, held)])
         if gauges:
             purse["gauges"] = gauges
+    for customer in [key for key, purse in ours["purses"].items() if not purse]:
+        del ours["purses"][customer]  # there was nothing else in it
 
 
 def _windows_of(gauge: Any, held: Any) -> Any:

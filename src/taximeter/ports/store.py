@@ -177,9 +177,12 @@ class EventStore(Protocol):
 
     def usage(self, query: UsageQuery) -> list[UsageRow]: ...
 
-    def recount(self, scopes: Sequence[LineScope], proofs: bool = True) -> list[list[Recount]]:
+    def recount(
+        self, scopes: Sequence[LineScope], proofs: bool = True, anew: bool = False
+    ) -> list[list[Recount]]:
         """One list per scope, ordered by group. Without `group_by` always exactly one element.
-        Without `proofs` there are no digests, which is several times as fast."""
+        Without `proofs` there are no digests, which is several times as fast, and what was counted
+        before may be gone on from, unless it is to be counted `anew`."""
         ...
 
     def events(self, query: EventsQuery) -> list[StoredEvent]: ...

@@ -104,7 +104,6 @@ class ColumnarStore:
         self._seal_rows = seal_rows
         self._merged_rows = merged_rows
         self._problem: str | None = None
-        self._remembered = Remembered()
         self._tail_rows = 0
         self._tail_leaves: set[str] = set()
         self._tail_has_rest = False
@@ -114,6 +113,7 @@ class ColumnarStore:
 
     def _open(self, durable: int | None) -> None:
         """Begin from what is on disk."""
+        self._remembered = Remembered()
         self._files: list[EventFile] = []  # from seq 1 without a gap
         self._ahead = find_files(self._directory, self._db, durable)  # behind a gap
         self._position = 0
@@ -315,11 +315,15 @@ class ColumnarStore:
     def usage(self, query: UsageQuery) -> list[UsageRow]:
         return self._answer(query.upto, lambda: usage(self._db, self._relation, query))
 
-    def recount(self, scopes: Sequence[LineScope], proofs: bool = True) -> list[list[Recount]]:
+    def recount(
+        self, scopes: Sequence[LineScope], proofs: bool = True, anew: bool = False
+    ) -> list[list[Recount]]:
         upto = max((scope.upto for scope in scopes), default=0)
         return self._answer(
             upto,
-            lambda: recount(self._db, self._relation, scopes, self._remembered, proofs=proofs),
+            lambda: recount(
+                self._db, self._relation, scopes, self._remembered, proofs=proofs, anew=anew
+            ),
         )
 
     def events(self, query: EventsQuery) -> list[StoredEvent]:

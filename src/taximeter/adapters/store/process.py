@@ -148,10 +148,10 @@ class StoreProcess:
         return found
 
     async def recount(
-        self, scopes: Sequence[LineScope], *, proofs: bool = True
+        self, scopes: Sequence[LineScope], *, proofs: bool = True, anew: bool = False
     ) -> list[list[Recount]]:
         found: list[list[Recount]] = await self.call(
-            "recount", list(scopes), proofs, timeout_s=LONG_S
+            "recount", list(scopes), proofs, anew, timeout_s=LONG_S
         )
         return found
 

@@ -42,6 +42,7 @@ def recount(
     remembered: Remembered,
     *,
     proofs: bool = True,
+    anew: bool = False,
 ) -> list[list[Recount]]:
     """
     One list per scope, ordered by group (None last).
@@ -50,6 +51,7 @@ def recount(
         remembered: What was counted before, and where this goes to.
         proofs: Whether each has its digest, which takes several times as long. What is proved is
             counted from the beginning.
+        anew: Count from the beginning without proofs, too.
 
     Raises:
         Rejected: `invalid_parameter` for an unknown dimension, `invalid_filter`.
@@ -59,7 +61,7 @@ def recount(
     try:
         for family in families_of(scopes):
             for measure, (place, *group), counted in _counted(
-                cursor, relation, family, remembered, proofs
+                cursor, relation, family, remembered, proofs, anew
             ):
                 for index in measure.scopes[place]:
                     found[index].append(Recount(tuple(group), *counted))
@@ -80,9 +82,10 @@ def _counted(
     family: Family,
     remembered: Remembered,
     proofs: bool,
+    anew: bool,
 ) -> Iterator[tuple[Measure, Place, tuple[int, int, str | None]]]:
     """Value in pico, events and digest of each measure wherever it has any."""
-    totals = _totals(db, relation, family, remembered, anew=proofs)
+    totals = _totals(db, relation, family, remembered, anew=proofs or anew)
     digest_of = _digest_of(db, relation, family, totals) if proofs else {}
     for number, (measure, found) in enumerate(zip(family.measures, totals, strict=True)):
         for at, total in found.items():

@@ -5,6 +5,7 @@ Closing: a draft invoice for everything that is due.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
@@ -103,6 +104,7 @@ async def due_bills(
         raise Rejected("invalid_parameter", "as_of lies in the future; its periods are still open.")
     billed = await core.books.run(core.books.books.billed_periods, tenant.name)
     dues = await _due(tenant, as_of, billed)
+    await _compared(core, tenant, dues)
     held = [back for due in dues if (back := _held_back(core, tenant, due)) is not None]
     waiting = {(back.subscription, back.period["start"]) for back in held}
     return billed, bills_of(tenant, (due for due in dues if _place(due) not in waiting)), held
@@ -110,6 +112,15 @@ async def due_bills(
 
 def _place(due: Due) -> tuple[str, str]:
     return due.subscription.id, due.period.to_json()["start"]
+
+
+async def _compared(core: Core, tenant: Tenant, dues: Sequence[Due]) -> None:
+    """Nobody is billed before the counters of its period were compared with its events."""
+    if core.reconciliation is not None:
+        ends: dict[str, int] = {}
+        for due in (due for due in dues if due.part == "period"):
+            ends[due.customer.key] = max(due.period.end, ends.get(due.customer.key, 0))
+        await core.reconciliation.look_before_close(tenant, ends)
 
 
 def _held_back(core: Core, tenant: Tenant, due: Due) -> HeldBack | None:

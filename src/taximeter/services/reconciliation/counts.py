@@ -93,7 +93,7 @@ async def count_again(
     await core.committer.settled(position)
     if core.committer.position < position or not slots:
         return [], position
-    found = await core.store.recount([slot.scope for slot in slots], proofs=False)
+    found = await core.store.recount([slot.scope for slot in slots], proofs=False, anew=True)
     return [
         msgspec.structs.replace(
             slot, store=_present({one.group: Count(one.events, one.value_pico) for one in groups})

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +48,7 @@ from taximeter.services.tenant import Tenant
 logger = logging.getLogger(__name__)
 
 CUSTOMERS_A_SLICE: Final = 50
+CUSTOMERS_BEFORE_CLOSE: Final = 500
 INVOICES_A_SLICE: Final = 20
 PERIODS: Final = 2
 FIRST_AFTER_S: Final = 10.0
@@ -90,6 +91,7 @@ class Known(msgspec.Struct):
 
     Attributes:
         gaps: By the place they were found at: a customer, an invoice, an edge.
+        looked_at: When the counters of each customer were compared last.
         told: Ids of the gaps somebody was told about.
     """
 
@@ -97,6 +99,7 @@ class Known(msgspec.Struct):
     tolerance: Fraction
     gaps: dict[tuple[str, str], list[Gap]]
     told: set[str]
+    looked_at: dict[str, int] = {}
 
 
 class Reconciliation:
@@ -213,6 +216,20 @@ class Reconciliation:
         if customer is None:
             self._finished(await self._of(tenant))
 
+    async def look_before_close(self, tenant: Tenant, ends: Mapping[str, int]) -> None:
+        """
+        Compare the counters of customers about to be billed, where that was not done since their
+        periods ended.
+
+        Args:
+            ends: Customer -> the end of its newest period that is due.
+        """
+        looked_at = (await self._of(tenant)).looked_at
+        due = sorted(key for key, end in ends.items() if looked_at.get(key, -1) < end)
+        for start in range(0, len(due), CUSTOMERS_BEFORE_CLOSE):
+            part = due[start : start + CUSTOMERS_BEFORE_CLOSE]
+            await self._customers(tenant, part, PERIODS)
+
     async def _sweep(self) -> None:
         await asyncio.sleep(FIRST_AFTER_S)
         while True:
@@ -264,8 +281,10 @@ class Reconciliation:
         for gap in gaps:
             assert gap.customer is not None, "counted for a customer"
             by_customer[gap.customer].append(gap)
+        now = self._core.clock.now()
         for customer, found in by_customer.items():
             self._found(tenant, known, ("customer", customer), found)
+            known.looked_at[customer] = now
 
     async def _invoices(
         self, tenant: Tenant, after: str | None, customer: str | None
