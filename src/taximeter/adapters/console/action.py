@@ -22,7 +22,7 @@ class Field(msgspec.Struct, frozen=True):
     Attributes:
         kind: How its text is read: `text`, `quantity`, `integer`, `instant`, `list` (by commas),
             `scope` (user=u7, team=t1), `choice`, `json`, `invoices` (numbers or ids by commas),
-            `periods` (once, forever, or how many).
+            `periods` (once, forever, or how many), `lines` (line_1=5.00, or line_1 for all of it).
         options: Of a choice; a name in capitals is filled from the catalogue: PLANS, METERED,
             CREDITS.
         absent: Name of the choice that says nothing; None if it has to be made.
@@ -45,6 +45,7 @@ class Preview(msgspec.Struct, frozen=True):
         path: Of the operation that says so. It is asked with `action` and what was typed into the
             fields of `fixed`: with GET as parameters, with POST as the body.
         template: That shows the answer.
+        asks: Further members of the body, and which field of the form each is.
         fixed: What was previewed is what is done: these cannot be changed behind it.
         at_once: With the form, because the form itself changes nothing about it.
     """
@@ -53,6 +54,7 @@ class Preview(msgspec.Struct, frozen=True):
     template: str
     method: str = "GET"
     action: str | None = None
+    asks: tuple[tuple[str, str], ...] = ()
     fixed: tuple[str, ...] = ()
     at_once: bool = False
 
@@ -160,10 +162,17 @@ def _value(field: Field, text: str) -> Any:
             return _json(field, text)
         case "invoices":
             return [{"invoice": part.strip()} for part in text.split(",") if part.strip()]
+        case "lines":
+            return [_line(part.strip()) for part in text.split(",") if part.strip()]
         case "periods":
             return text if text in ("once", "forever") else {"periods": _integer(field, text)}
         case _:
             return text
+
+
+def _line(part: str) -> dict[str, str]:
+    line, equals, amount = part.partition("=")
+    return {"line": line.strip()} | ({"amount": amount.strip()} if equals else {})
 
 
 def _json(field: Field, text: str) -> Any:

@@ -16,6 +16,8 @@ _INVOICES: Final = Field(
     "invoices", "Pays", "invoices",
     hint="Numbers or ids, by commas. Empty: the oldest due are paid first.",
 )  # fmt: skip
+_ABOUT_LINES: Final = Preview("/v1/invoices/{id}", "part_about_lines.html", at_once=True)
+_AT_NOTE: Final = "/credit-notes/{id}"
 _AT_INVOICE: Final = "/invoices/{id}"
 _AT_PAYMENT: Final = "/payments/{id}"
 _AT_CORRECTION: Final = "/corrections/{id}"
@@ -59,6 +61,67 @@ BILL_ACTIONS: Final = (
         "give-up", "Give up what is open", "POST", "/v1/invoices/{id}/uncollectible",
         "What is still open is booked as lost. It can still be paid, by a payment that names it.",
         "Given up.", fields=(_WHY,), back=_AT_INVOICE, preview=_INVOICE, is_grave=True,
+    ),
+    Action(
+        "credit", "Credit the invoice", "POST", "/v1/invoices/{id}/credit-notes",
+        "A credit note takes it off the invoice, which stays as it is. It cannot be undone.",
+        "Credited.",
+        fields=(
+            Field("lines", "Of which lines", "lines",
+                  hint="line_1=5.00 without its tax, or line_1 for all of it; by commas."),
+            Field("amount", "Or an amount with its tax", "quantity",
+                  hint="Over all lines. With neither, all that is left of the invoice."),
+            Field("reason", "Reason", required=True, hint="The customer reads it."),
+        ),
+        back=_AT_INVOICE, lands=_AT_NOTE, preview=_ABOUT_LINES, is_grave=True,
+    ),
+    Action(
+        "approve-note", "Issue the credit note", "POST", "/v1/credit-notes/{id}/approve",
+        "It gets its number and is taken off the invoice. Not by who has asked for it.",
+        "Issued.", back=_AT_NOTE,
+    ),
+    Action(
+        "reject-note", "Give up the credit note", "POST", "/v1/credit-notes/{id}/reject",
+        "Nothing is taken off the invoice.", "Given up.", fields=(_REASON,), back=_AT_NOTE,
+        is_grave=True,
+    ),
+    Action(
+        "correct-invoice", "Correct it now", "POST", "/v1/invoices/{id}/correct",
+        "What its periods come to by now, less what was billed: as a draft of adjustments, or as a "
+        "credit note for what came out too high. Without it the next invoice has the adjustments.",
+        "Corrected: by a draft among the invoices, or by a credit note below.",
+        fields=(
+            Field("mode", "By", "choice", options=("adjust", "credit_note")), _REASON,
+        ),
+        back=_AT_INVOICE,
+        preview=Preview("/v1/rerate", "part_preview_rerate.html", "POST",
+                        asks=(("invoice", "id"),), at_once=True),
+    ),
+    Action(
+        "dispute", "Note a dispute", "POST", "/v1/invoices/{id}/lines/{line}/dispute",
+        "The customer disputes this line. Nobody is reminded of it until it is resolved.",
+        "Disputed.",
+        fields=(Field("line", "Line", required=True, hint="Such as line_1."), _WHY),
+        back=_AT_INVOICE, preview=_ABOUT_LINES,
+    ),
+    Action(
+        "resolve", "End the dispute", "POST", "/v1/invoices/{id}/lines/{line}/dispute/resolve",
+        "The line stays as it is, or is credited, in part or all of it.", "Resolved.",
+        fields=(
+            Field("outcome", "Outcome", "choice", options=("rejected", "credited")),
+            Field("amount", "Of it", "quantity", hint="If credited. Empty: all of the line."),
+            Field("note", "Note", hint="Kept with the decision."),
+        ),
+        back=_AT_INVOICE, preview=_ABOUT_LINES,
+    ),
+    Action(
+        "release-late", "Bill it with the next invoice", "POST", "/v1/late-usage/{id}/release",
+        "The next close adjusts for it.", "Released.", fields=(_REASON,), back="/late-usage",
+    ),
+    Action(
+        "write-off-late", "Never bill it", "POST", "/v1/late-usage/{id}/write-off",
+        "It stays counted, and is never billed. What it takes off the bill is given all the same.",
+        "Written off.", fields=(_REASON,), back="/late-usage", is_grave=True,
     ),
     Action(
         "pay", "Record a payment", "POST", "/v1/payments",
@@ -163,6 +226,11 @@ BILL_ACTIONS: Final = (
         "approve-correction", "Approve a correction", "POST", "/v1/corrections/{id}/approve",
         "It is made at once, as it was previewed. Not by who has asked for it.", "Approved.",
         back=_AT_CORRECTION, undo="revert",
+    ),
+    Action(
+        "reject-correction", "Reject a correction", "POST", "/v1/corrections/{id}/reject",
+        "Nothing changes. It can be asked for again.", "Rejected.", fields=(_WHY,),
+        back=_AT_CORRECTION,
     ),
     Action(
         "revert", "Undo a correction", "POST", "/v1/corrections/{id}/revert",

@@ -89,6 +89,7 @@ class ActionPages:
         try:
             path = filled(preview.path, form)
             asked = typed([one for one in action.fields if one.name in preview.fixed], form)
+            asked |= {member: form.get(name, "") for member, name in preview.asks}
             if preview.method == "GET":
                 found = await self._inward.read(request, path, action=preview.action, **asked)
                 return found, None

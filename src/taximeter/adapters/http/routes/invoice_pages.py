@@ -59,7 +59,8 @@ class InvoicePages:
         )  # fmt: skip
 
     async def invoice(self, request: Request) -> Response:
-        tenant, path = self._around.tenant(request), f"/v1{_path(request)}"
+        tenant = self._around.tenant(request)
+        path = f"/v1/invoices/{segment(request.params['id'])}"
         invoice = await self._inward.read(request, path)
         verdict = None
         if "verify" in request.query:
@@ -67,11 +68,12 @@ class InvoicePages:
         booked = await self._inward.read(
             request, "/v1/accounting/journal", invoice=invoice["id"], limit=_ROWS
         )
+        notes = await self._inward.read(request, f"{path}/credit-notes", limit=_ROWS)
         did = ACTIONS.get(request.query.get("did", ""))
         known = {**request.query, "id": invoice["id"]}
         return self._frame.page(
             request, "invoice.html",
-            verdict=verdict, entries=booked["items"], did=did,
+            verdict=verdict, entries=booked["items"], notes=notes["items"], did=did,
             undo=None if did is None else undo_address(did.key, known),
             now=format_instant(self._around.core.clock.now()),
             **paper_of(tenant, invoice, verdict),
@@ -92,8 +94,18 @@ class InvoicePages:
         )  # fmt: skip
 
     async def file(self, request: Request) -> Answer:
-        path = _path(request).removesuffix(".json")
-        return await self._inward.fetch(request, f"/v1{path}", **_format(request))
+        return await passed_on(self._inward, request, request.path)
+
+
+async def passed_on(inward: Inward, request: Request, path: str) -> Answer:
+    """
+    A file that the API has at a path, for who has no key: a document, or the events of a line.
+
+    Args:
+        path: Without "/v1".
+    """
+    chosen = {"format": request.query["format"]} if "format" in request.query else {}
+    return await inward.fetch(request, f"/v1{path.removesuffix('.json')}", **chosen)
 
 
 def paper_of(
@@ -112,11 +124,3 @@ def zone_of(tenant: Tenant, customer: str, subscription: str = "") -> str:
     """In whose days somebody's periods are said."""
     schedule = tenant.subscriptions.get(subscription) or tenant.customers.get(customer)
     return "UTC" if schedule is None else schedule.timezone
-
-
-def _path(request: Request) -> str:
-    return request.target.decode("latin-1").partition("?")[0]
-
-
-def _format(request: Request) -> dict[str, str]:
-    return {"format": request.query["format"]} if "format" in request.query else {}

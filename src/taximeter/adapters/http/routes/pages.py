@@ -20,6 +20,7 @@ from taximeter.adapters.http.messages import Request, Response, StreamResponse
 from taximeter.adapters.http.openapi import openapi
 from taximeter.adapters.http.problems import status_of_code
 from taximeter.adapters.http.routes.action_pages import ActionPages
+from taximeter.adapters.http.routes.adjustment_pages import AdjustmentPages
 from taximeter.adapters.http.routes.customer_pages import CustomerPages
 from taximeter.adapters.http.routes.evidence_pages import EvidencePages
 from taximeter.adapters.http.routes.frame import FORM_BYTES, Frame, Page, form_of, see_other
@@ -80,6 +81,7 @@ class PageRoutes:
                 for method, path, page in public
             ),
             *InvoicePages(self._around, self._frame, self._inward).routes(),
+            *AdjustmentPages(self._around, self._frame, self._inward).routes(),
             *MoneyPages(self._around, self._frame, self._inward).routes(),
             *EvidencePages(self._around, self._frame, self._inward).routes(),
             *CustomerPages(self._around, self._frame, self._inward).routes(),

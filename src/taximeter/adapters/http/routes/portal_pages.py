@@ -19,7 +19,7 @@ from taximeter.adapters.console.rendering import segment
 from taximeter.adapters.http.auth import Principal, digest_of, new_key
 from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes.frame import Frame
-from taximeter.adapters.http.routes.invoice_pages import DOCUMENTS, LINE_FILE, paper_of
+from taximeter.adapters.http.routes.invoice_pages import DOCUMENTS, LINE_FILE, paper_of, passed_on
 from taximeter.adapters.http.routes.inward import Inward
 from taximeter.adapters.http.routes.shapes import Strict
 from taximeter.adapters.http.routes.surroundings import Surroundings
@@ -159,6 +159,7 @@ class PortalPages:
             (f"{invoice}/lines/{{line}}", self.line),
             (f"{invoice}/lines/{{line}}/{LINE_FILE}", self.file),
             *((f"{invoice}.{kind}", self.file) for kind in (*DOCUMENTS, "json")),
+            *((f"{one}/credit-notes/{{id}}.{kind}", self.note) for kind in DOCUMENTS),
         ]
         return [Route("GET", path, self._opened(page), None) for path, page in pages]
 
@@ -191,7 +192,12 @@ class PortalPages:
         shown = await customer_page.overview(self._core, tenant, customer)
         # What has no number is not what anybody owes yet.
         shown["invoices"] = [one for one in shown["invoices"] if one["number"] is not None]
-        return self._frame.page(request, "portal.html", base=request.path, **shown)
+        notes = await self._inward.read(
+            self._within(request, tenant), "/v1/credit-notes", customer=customer, status="issued"
+        )
+        return self._frame.page(
+            request, "portal.html", base=request.path, notes=notes["items"], **shown
+        )
 
     async def standing(self, request: Request, tenant: Tenant, customer: str) -> Response:
         now = self._core.clock.now()
@@ -236,10 +242,19 @@ class PortalPages:
     async def file(self, request: Request, tenant: Tenant, customer: str) -> Answer:
         """A document of an invoice of this customer, or all events of one of its lines."""
         await self._invoice(request, tenant, customer)
-        path = request.target.decode("latin-1").partition("?")[0].split("/", 3)[3]
-        query = {"format": request.query["format"]} if "format" in request.query else {}
-        inner = self._within(request, tenant)
-        return await self._inward.fetch(inner, f"/v1/{path.removesuffix('.json')}", **query)
+        return await self._passed_on(request, tenant)
+
+    async def note(self, request: Request, tenant: Tenant, customer: str) -> Answer:
+        """A document of a credit note of this customer."""
+        path = f"/v1/credit-notes/{segment(request.params['id'])}"
+        note = await self._inward.read(self._within(request, tenant), path)
+        if note["customer"] != customer or note["number"] is None:
+            raise NotFound("not_found", "There is no such credit note.")
+        return await self._passed_on(request, tenant)
+
+    async def _passed_on(self, request: Request, tenant: Tenant) -> Answer:
+        path = request.path.removeprefix(_portal(request))
+        return await passed_on(self._inward, self._within(request, tenant), path)
 
     async def _invoice(
         self, request: Request, tenant: Tenant, customer: str
