@@ -4,6 +4,7 @@ Corrections by query: previewed, made exactly as previewed, approved where that 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ from taximeter.services.corrections.records import (
 from taximeter.services.corrections.writing import checked
 from taximeter.services.gate.ledger import Ledger
 from taximeter.services.tenant import Tenant
+
+AT_ONCE = 200
 
 
 class Preview(NamedTuple):
@@ -102,8 +105,20 @@ async def _changes(
             f"More than {MAX_CHANGES} events match; narrow it by time and make several.",
             limit=MAX_CHANGES,
         )
-    changes = [one for stored in found if (one := _change(tenant, query, stored)) is not None]
+    changes = await _asked_of(tenant, query, found)
     return changes, len(found) - len(changes)
+
+
+async def _asked_of(tenant: Tenant, query: Query, found: Sequence[StoredEvent]) -> list[Change]:
+    """What a query does to events, some at a time: others want to be served as well."""
+    changes: list[Change] = []
+    for start in range(0, len(found), AT_ONCE):
+        for stored in found[start : start + AT_ONCE]:
+            change = _change(tenant, query, stored)
+            if change is not None:
+                changes.append(change)
+        await asyncio.sleep(0)
+    return changes
 
 
 def _change(tenant: Tenant, query: Query, stored: StoredEvent) -> Change | None:
@@ -189,8 +204,7 @@ async def approve(
             changes = await _inverse(core, tenant, await find_correction(core, tenant, one.reverts))
         else:
             query = msgspec.convert(one.request, Query)
-            found = await _events(core, tenant, one.seqs)
-            changes = [c for stored in found if (c := _change(tenant, query, stored)) is not None]
+            changes = await _asked_of(tenant, query, await _events(core, tenant, one.seqs))
             await _require_standing(core, tenant, changes)
         if tuple(change.seq for change in changes) != one.seqs:
             raise changed()
