@@ -20,7 +20,7 @@ from taximeter.live.refold import FoldAccount, FoldSpec
 from taximeter.meters.counter import Counter
 from taximeter.meters.definition import Aggregation, Meter
 from taximeter.periods import Period
-from taximeter.ports import EventsQuery, LineScope, Selection, UsageQuery
+from taximeter.ports import EventsQuery, LateQuery, LateRow, LineScope, Selection, UsageQuery
 from taximeter.quantities import E12
 
 START = parse_instant("2026-11-20T00:00:00Z")
@@ -198,3 +198,20 @@ def test_a_fold_of_slices_is_corrected_as_a_whole(store: Any) -> None:
     assert fold(0, 3) == [[2, pico(5)], [2, pico(4)]]
     assert fold(0, 3, without=frozenset({3})) == [[1, pico(1)], [1, pico(1)]]
     assert fold(3, upto) == [[1, pico(9)], [1, pico(9)]]
+
+
+def test_news_about_the_past_is_told_by_subject_type_and_day(store: Any) -> None:
+    """What arrived, or was taken back, in a span of the log with a time before an instant."""
+    store.append(entry([item("a", 1), item("b", 2, subject="beta")]))
+    late = [item("c", 3), item("d", 4) | {"time": format_instant(START - DAY)}]
+    store.append(entry([*late, item("e", 5) | {"time": format_instant(START + DAY)}]))
+    store.append(entry_of("default", RECEIVED_AT, change(1, 1, 9).facts(WHY)))
+    query = LateQuery("default", 2, 7, START + DAY)
+    assert store.late(query) == [
+        LateRow("acme", "llm", START - DAY, START - DAY, 1, 0, 4),
+        LateRow("acme", "llm", START, START, 2, 1, 7),
+    ]
+    assert store.late(msgspec.structs.replace(query, subjects=("beta",))) == []
+    assert store.late(msgspec.structs.replace(query, after=7)) == []
+    (beta,) = store.late(msgspec.structs.replace(query, after=0, subjects=("beta",)))
+    assert (beta.events, beta.position) == (1, 2)

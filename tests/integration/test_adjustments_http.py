@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -93,7 +94,9 @@ def test_a_retraction_is_given_back_also_below_zero(scene: Scene) -> None:
     (entry,) = late_usage(scene, customer="acme")
     assert (entry["status"], entry["retractions"], entry["amount"]) == ("adjusted", 1, "-90.00")
     assert entry["quantity"] == "-1000"
-    assert entry["settled_on"] == {"invoice": november["id"], "lines": [line["id"]]}
+    assert entry["settled_on"] == {
+        "invoice": november["id"], "lines": [line["id"]], "credit_note": None,
+    }  # fmt: skip
 
 
 def test_what_changes_nothing_is_no_line(scene: Scene) -> None:
@@ -241,3 +244,80 @@ def test_a_person_writes_off_what_was_held(scene: Scene) -> None:
     assert (gone["status"], gone["amount"]) == ("written_off", "5.00")
     scene.set_clock("2026-12-02T12:00:00Z")
     assert adjustments(issued(scene)) == []
+
+
+def test_late_usage_of_a_new_group_and_of_an_amendment(server: Served) -> None:
+    scene = Scene(server)
+    scene.set_clock("2026-11-02T12:00:00Z")
+    price = {"type": "per_unit", "meter": "tokens", "unit": "0.01", "group_by": ["model"]}
+    scene.open(plan({"tokens": price}), start="2026-10-01T00:00:00Z")
+    scene.send(event("1", time=OCTOBER, data={"tokens": 100, "model": "opus"}))
+    issued(scene)
+    amended = {"tokens": 70, "model": "haiku"}
+    scene.ask("POST", "/v1/events/amend", {"source": "", "id": "1", "data": amended, "reason": "x"})
+    scene.set_clock("2026-12-02T12:00:00Z")
+    november = issued(scene)
+    lines = adjustments(november)
+    assert [(line["group"]["model"], line["amount"]) for line in lines] == [
+        ("haiku", "0.70"), ("opus", "-1.00"),
+    ]  # fmt: skip
+    assert scene.ask("GET", f"/v1/invoices/{november['id']}/verify")["ok"]
+    (entry,) = late_usage(scene)
+    assert (entry["events"], entry["retractions"], entry["quantity"]) == (1, 1, "-30")
+
+
+def test_discounts_of_the_old_period_hold_for_its_late_usage(scene: Scene) -> None:
+    scene.ask("PUT", "/v1/coupons/half", {"percent": 50, "duration": {"periods": 2}})
+    scene.ask("POST", "/v1/customers/acme/discounts", {"coupon": "half"}, status=201)
+    scene.send(event("1", 100, time="2026-11-01T12:00:00Z"))
+    issued(scene)
+    scene.set_clock("2026-12-02T12:00:00Z")
+    assert issued(scene)["total"] == "5.00"
+    scene.send(event("late", 100, time="2026-11-01T12:00:00Z"))
+    scene.set_clock("2027-02-02T12:00:00Z")
+    lines = [line for draft in scene.close() for line in adjustments(draft)]
+    assert [line["amount"] for line in lines] == ["5.00"]
+
+
+def test_a_late_level_changes_the_periods_after_it(server: Served) -> None:
+    """A weighted sum goes on: what was there at the end of October was there in November."""
+    scene = Scene(server)
+    scene.set_clock("2026-11-02T12:00:00Z")
+    document = plan({"disk": {"type": "per_unit", "meter": "disk", "unit": "1"}})
+    document["meters"]["disk"] = {
+        "event_type": "disk.size", "aggregation": "weighted_sum", "value": "data.gb", "per": "day",
+    }  # fmt: skip
+    scene.open(document, start="2026-10-01T00:00:00Z")
+    issued(scene)
+    scene.set_clock("2026-12-02T12:00:00Z")
+    issued(scene)
+    scene.send(event("late", type="disk.size", time="2026-10-31T00:00:00Z", data={"gb": 2}))
+    scene.set_clock("2027-01-02T12:00:00Z")
+    lines = adjustments(issued(scene))
+    assert [(line["period"]["start"][:7], line["amount"]) for line in lines] == [
+        ("2026-10", "2.00"), ("2026-11", "60.00"),
+    ]  # fmt: skip
+
+
+def test_a_parent_pays_for_what_comes_late_of_its_child(scene: Scene) -> None:
+    scene.customer("holding")
+    scene.customer(parent="holding", paid_by_parent=True)
+    scene.send(event("1", 100, time=OCTOBER))
+    issued(scene)
+    scene.send(event("late", 100, time=OCTOBER))
+    scene.set_clock("2026-12-02T12:00:00Z")
+    november = issued(scene)
+    (line,) = adjustments(november)
+    assert (november["customer"], line["customer"], line["amount"]) == ("holding", "acme", "10.00")
+    assert scene.ask("GET", f"/v1/invoices/{november['id']}/verify")["ok"]
+
+
+def test_closing_twice_at_once_adjusts_once(scene: Scene) -> None:
+    scene.send(event("1", 100, time=OCTOBER))
+    issued(scene)
+    scene.send(event("late", 100, time=OCTOBER))
+    scene.set_clock("2026-12-02T12:00:00Z")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: scene.raw("POST", "/v1/close", {}), range(4)))
+    drafts = scene.ask("GET", "/v1/invoices")["items"]
+    assert [line["amount"] for draft in drafts for line in adjustments(draft)] == ["10.00"]

@@ -279,6 +279,21 @@ def test_what_came_out_too_high_is_given_back_by_a_credit_note(scene: Scene) -> 
     assert [line["amount"] for line in adjustments(issued(scene))] == ["1.00"]
 
 
+def test_a_correction_that_is_rejected_is_on_the_next_invoice(scene: Scene) -> None:
+    scene.send(event("too much", 400, time=OCTOBER))
+    invoice = october(scene)
+    scene.ask("POST", "/v1/events/retract", {"source": "", "id": "too much", "reason": "test"})
+    scene.ask("PUT", "/v1/billing/settings", {"four_eyes": {"USD": "1"}})
+    path = f"/v1/invoices/{invoice['id']}/correct"
+    note = scene.ask("POST", path, {"mode": "credit_note"}, status=201)
+    assert note["status"] == "pending"
+    scene.set_clock("2026-12-02T12:00:00Z")
+    assert adjustments(issued(scene)) == [], "the credit note may still give it back"
+    scene.ask("POST", f"/v1/credit-notes/{note['id']}/reject", {"reason": "by invoice"})
+    scene.set_clock("2027-01-02T12:00:00Z")
+    assert [line["amount"] for line in adjustments(issued(scene))] == ["-4.00"]
+
+
 def test_a_concession_is_not_billed_again(scene: Scene) -> None:
     invoice = october(scene)
     credit(scene, invoice, lines=[{"line": "line_2", "amount": "10.00"}])

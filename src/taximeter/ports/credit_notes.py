@@ -98,8 +98,8 @@ class CreditNoteBooks(Protocol):
         """Newest first; `before` is the rank of the last one seen."""
         ...
 
-    def corrected_lines(self, namespace: str, invoice: str) -> dict[str, int]:
-        """Line -> what credit notes that correct usage gave back of it."""
+    def correcting_notes(self, namespace: str, invoice: str) -> list[StoredCreditNote]:
+        """Those that stand for an adjustment (`corrects`), issued or pending, oldest first."""
         ...
 
     def put_dispute(self, dispute: Dispute, expected: str | None, audit: AuditEntry) -> bool:

@@ -25,7 +25,7 @@ class LateUsage(msgspec.Struct, frozen=True, kw_only=True):
         quantity_pico, amount_minor: What it changes, once known; of `currency`.
         withheld: (price, start, end, hours, group as JSON, minor units) of what was written off.
         invoice: The one that billed the period.
-        by_invoice, by_lines: Where it was settled.
+        by_invoice, by_lines, by_credit_note: Where it was settled.
     """
 
     namespace: str
@@ -49,6 +49,7 @@ class LateUsage(msgspec.Struct, frozen=True, kw_only=True):
     withheld: tuple[tuple[str, int, int, str, str, int], ...] = ()
     by_invoice: str | None = None
     by_lines: tuple[str, ...] = ()
+    by_credit_note: str | None = None
     settled_at: int | None = None
     settled_by: str | None = None
     reason: str = ""

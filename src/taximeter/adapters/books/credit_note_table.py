@@ -110,14 +110,14 @@ class CreditNoteTable:
             )  # fmt: skip
             return [_to_note(row) for row in found]
 
-    def corrected_lines(self, namespace: str, invoice: str) -> dict[str, int]:
+    def correcting_notes(self, namespace: str, invoice: str) -> list[StoredCreditNote]:
         with self._connection.read() as sqlite:
-            notes = _issued(sqlite, namespace, invoice)
-        lines: dict[str, int] = {}
-        for note in notes:
-            for line in note.lines if note.corrects else ():
-                lines[line.line] = lines.get(line.line, 0) + line.amount_minor
-        return lines
+            found = sqlite.execute(
+                f"SELECT {_NOTE} FROM credit_notes WHERE namespace = ? AND invoice = ? "
+                "AND status <> 'rejected' AND json_extract(request, '$.corrects') ORDER BY rank",
+                (namespace, invoice),
+            )
+            return [_to_note(row) for row in found]
 
     # --- disputes -----------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from taximeter.invoices.adjustments import (
 from taximeter.invoices.build import Usage
 from taximeter.invoices.discounts import apply_discounts
 from taximeter.invoices.document import parse_invoice
+from taximeter.invoices.document_parts import parse_minor
 from taximeter.invoices.invoice import Cover, Invoice, Line, Status
 from taximeter.invoices.plan_lines import plan_lines
 from taximeter.invoices.settings import LateUsage as Policy
@@ -35,6 +36,7 @@ from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 
 WHOLE = "period"
+PERIODS_PER_RECOUNT = 5_000
 _ISSUED = frozenset({Status.ISSUED.value, Status.PAID.value, Status.UNCOLLECTIBLE.value})
 
 
@@ -59,12 +61,14 @@ class Adjusted(msgspec.Struct, frozen=True):
 
     Attributes:
         statement: Its adjustment lines, as if on an invoice of their own.
+        others: What else bills the period, oldest first; `billed` are its lines there.
         withheld: What would be billed, but is held or written off; minor units, above 0.
     """
 
     period: Corrected
     statement: Invoice
     found: tuple[Delta, ...]
+    others: tuple[Invoice, ...]
     billed: tuple[Line, ...]
     withheld: Mapping[Place, int]
     rated: tuple[Line, ...]
@@ -139,8 +143,12 @@ async def corrected_periods(
             due = due_again(tenant, original, cover_of_period(original, subscription, start))
             due = await with_drawn(core, tenant, due)
             found.append(Corrected(due, original, tuple(own), []))
-    usages = await recounted(core, tenant, [one.due for one in found], upto) if found else []
-    return [replace(one, usage=usage) for one, usage in zip(found, usages, strict=True)]
+    counted: list[Corrected] = []
+    for first in range(0, len(found), PERIODS_PER_RECOUNT):
+        some = found[first : first + PERIODS_PER_RECOUNT]
+        usages = await recounted(core, tenant, [one.due for one in some], upto)
+        counted += [replace(one, usage=usage) for one, usage in zip(some, usages, strict=True)]
+    return counted
 
 
 async def _original(core: Core, tenant: Tenant, subscription: str, start: int) -> Invoice | None:
@@ -199,9 +207,8 @@ async def adjusted(
     """
     due, original = period.due, period.original
     key = (due.subscription.id, due.period.start)
-    others = [
-        parse_invoice(one.document) for one in await _stored(core, tenant, *key) if one.id != own
-    ]
+    stored = [one for one in await _stored(core, tenant, *key) if one.id != own]
+    others = tuple(parse_invoice(one.document) for one in stored)
     billed = tuple(line for one in others for line in billed_lines(one, *key))
     settled = await core.books.run(core.books.books.withheld_late, tenant.name, *key)
     counted = statement(replace(due, part=adjusting(upto)), original.id, period.usage, upto)
@@ -211,7 +218,7 @@ async def adjusted(
     lines = _discounted(tenant, due, plan_lines(due.terms, rated, original.currency))
     found = deltas(lines, billed, await credited_places(core, tenant, others))
     new = replace(counted, lines=adjustment_lines(found, original, upto))
-    return Adjusted(period, new, found, billed, withheld, counted.lines)
+    return Adjusted(period, new, found, others, billed, withheld, counted.lines)
 
 
 def restated(tenant: Tenant, due: Due, usage: list[Usage], upto: int) -> tuple[Line, ...]:
@@ -255,14 +262,18 @@ def _discounted(tenant: Tenant, due: Due, lines: Sequence[Line]) -> tuple[Line, 
 async def credited_places(
     core: Core, tenant: Tenant, invoices: Iterable[Invoice]
 ) -> dict[Place, int]:
-    """What credit notes gave back of late usage, by place; not positive."""
+    """
+    What credit notes give back of what was corrected, by place; not positive. One that waits for a
+    second person counts: it gives it back, or is rejected, which opens the late usage again.
+    """
     found: dict[Place, int] = {}
     for invoice in invoices:
-        corrected = await core.books.run(core.books.books.corrected_lines, tenant.name, invoice.id)
-        for line in invoice.lines:
-            if line.id in corrected:
-                place = place_of(line)
-                found[place] = found.get(place, 0) - corrected[line.id]
+        notes = await core.books.run(core.books.books.correcting_notes, tenant.name, invoice.id)
+        lines = {line.id: line for line in invoice.lines}
+        for one in (one for note in notes for one in note.request["lines"]):
+            place = place_of(lines[one["line"]])
+            minor = parse_minor(one["amount"], invoice.currency)
+            found[place] = found.get(place, 0) - minor
     return found
 
 
@@ -290,21 +301,26 @@ def _outcome(found: Adjusted, one: LateUsage, invoice: Invoice | None, now: int)
     if withheld:
         is_gone = one.policy == Policy.WRITE_OFF.value
         return _written_off(one, withheld, now) if is_gone else one
-    lines = () if invoice is None else tuple(
-        line.id
-        for line in invoice.lines
-        if line.adjusts is not None
+    if billed_minor and invoice is None:
+        return one
+    # The draft of a node that died before it noted what became of this is among the others.
+    for by in (() if invoice is None else (invoice,)) + found.others:
+        lines = tuple(line.id for line in by.lines if _is_for(line, by, due, one))
+        if lines:
+            return replace(one, status="adjusted", by_invoice=by.id, by_lines=lines, settled_at=now)
+    return replace(one, status="no_effect", settled_at=now)
+
+
+def _is_for(line: Line, invoice: Invoice, due: Due, one: LateUsage) -> bool:
+    """Whether a line adjusts for an entry of late usage."""
+    return (
+        line.adjusts is not None
+        and line.lineage is not None
         and (line.subscription or invoice.subscription) == due.subscription.id
         and line.adjusts.period.start == due.period.start
         and line.meter == one.meter
-    )  # fmt: skip
-    if lines and invoice is not None:
-        return replace(
-            one, status="adjusted", by_invoice=invoice.id, by_lines=lines, settled_at=now
-        )
-    if billed_minor:
-        return one
-    return replace(one, status="no_effect", settled_at=now)
+        and int(line.lineage.position.partition(":")[2]) >= one.position
+    )
 
 
 def _meter(found: Adjusted, place: Place) -> str | None:

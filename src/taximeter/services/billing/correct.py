@@ -124,12 +124,15 @@ async def _credit(
 
 
 async def _settle(core: Core, found: Iterable[Adjusted], note: StoredCreditNote) -> None:
-    """What waits for a second person stays open until the next close finds it settled."""
-    if note.status != "issued":
-        return
     now = core.clock.now()
     entries = [
-        replace(one, status="credited", by_invoice=note.invoice, settled_at=now)
+        replace(
+            one,
+            status="credited",
+            by_invoice=note.invoice,
+            by_credit_note=note.id,
+            settled_at=now,
+        )
         for corrected in found
         for one in outcomes(corrected, None, now)
         if one.status == "pending"

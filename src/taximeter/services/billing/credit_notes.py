@@ -144,7 +144,27 @@ async def reject(
     note = replace(note, status="rejected", decided_by=actor, decided_at=now)
     entry = audit(tenant, now, actor, "credit_note.reject", note_id, reason=reason)
     await core.books.run(core.books.books.put_credit_note, note, entry)
+    if note.request["corrects"]:
+        await _open_again(core, tenant, note)
     return note
+
+
+async def _open_again(core: Core, tenant: Tenant, note: StoredCreditNote) -> None:
+    """The late usage that a credit note would have settled goes on the next invoice."""
+    found = await core.books.run(
+        core.books.books.late_usage,
+        tenant.name,
+        customer=None,
+        status="credited",
+        before=None,
+        limit=MAX_NOTES,
+    )
+    entries = [
+        replace(one, status="pending", by_invoice=None, by_credit_note=None, settled_at=None)
+        for one in found
+        if one.by_credit_note == note.id
+    ]
+    await core.books.run(core.books.books.settle_late, entries, ("credited",))
 
 
 async def find_note(core: Core, tenant: Tenant, note_id: str) -> StoredCreditNote:
@@ -319,9 +339,7 @@ def _line(invoice: Invoice, line: str, minor: int, quantity_pico: int | None) ->
 
 def _check(wish: NoteWish) -> None:
     if wish.id is not None and not _ID.fullmatch(wish.id):
-        raise Rejected(
-            "invalid_request", "id: 1 to 64 letters, digits and _ . -"
-        )
+        raise Rejected("invalid_request", "id: 1 to 64 letters, digits and _ . -")
     if not wish.reason.strip():
         raise Rejected("invalid_request", "reason: why it is taken back; the customer reads it.")
     if wish.lines and wish.amount is not None:

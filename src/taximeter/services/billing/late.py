@@ -7,6 +7,7 @@ question to the store, however many customers there are.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from taximeter.invoices.document import parse_invoice
 from taximeter.invoices.invoice import Invoice, Status
 from taximeter.invoices.settings import LateUsage as Policy
 from taximeter.invoices.states import UNISSUED
-from taximeter.meters.definition import weighs_time
+from taximeter.meters.definition import Meter, weighs_time
 from taximeter.money import format_minor
 from taximeter.notices.notice import LATE_USAGE_HELD
 from taximeter.ports import LateQuery, LateRow, LateUsage
@@ -70,7 +71,7 @@ async def sweep(core: Core, tenant: Tenant, billed: BilledParts, upto: int) -> N
     entries: list[LateUsage] = []
     if until is not None:
         query = LateQuery(tenant.name, after or 0, upto, until)
-        for one in _by_meter(core, tenant, billed, await core.store.late(query)):
+        for one in await _by_meter(core, tenant, billed, await core.store.late(query)):
             if await _is_behind(core, tenant, one):
                 entries.append(_entry(core, tenant, billed, one))
     await _note(core, tenant, entries, upto)
@@ -101,20 +102,22 @@ async def claimed(core: Core, tenant: Tenant, subjects: Collection[str]) -> None
     upto = await core.upto()
     billed = await core.books.run(books.billed_periods, tenant.name)
     query = LateQuery(tenant.name, 0, upto, until, tuple(sorted(subjects)))
-    found = _by_meter(core, tenant, billed, await core.store.late(query))
+    found = await _by_meter(core, tenant, billed, await core.store.late(query))
     if found:
         position = await core.books.run(books.late_position, tenant.name)
         entries = [_entry(core, tenant, billed, one) for one in found]
         await _note(core, tenant, entries, position or 0)
 
 
-def _by_meter(
+async def _by_meter(
     core: Core, tenant: Tenant, billed: BilledParts, rows: Iterable[LateRow]
 ) -> list[_Found]:
     found: dict[tuple[str, int, str], _Found] = {}
+    meters = _Meters(tenant)
     now = core.clock.now()
     for row in rows:
-        for subscription, index, meter, is_own in _touched(tenant, billed, row, now):
+        await asyncio.sleep(0)  # there may be thousands, and checks do not wait
+        for subscription, index, meter, is_own in _touched(tenant, billed, row, now, meters):
             key = (subscription.id, index, meter)
             one = found.setdefault(key, _Found(subscription, index, meter))
             one.events += row.events if is_own else 0
@@ -124,7 +127,7 @@ def _by_meter(
 
 
 def _touched(
-    tenant: Tenant, billed: BilledParts, row: LateRow, now: int
+    tenant: Tenant, billed: BilledParts, row: LateRow, now: int, meters: _Meters
 ) -> Iterator[tuple[Subscription, int, str, bool]]:
     """
     Billed periods that a row may be about, with the meters of their prices that count it. What
@@ -140,24 +143,36 @@ def _touched(
             if (subscription.id, period.start, WHOLE) not in billed:
                 continue
             is_own = period.start <= row.last
-            meters = _meters(tenant, subscription, index, row.type, only_levels=not is_own)
-            for meter in meters:
+            counting = meters.of(subscription, index, row.type, only_levels=not is_own)
+            for meter in counting:
                 yield subscription, index, meter, is_own
-            if not (is_own or meters):
+            if not (is_own or counting):
                 break
 
 
-def _meters(
-    tenant: Tenant, subscription: Subscription, index: int, type: str, *, only_levels: bool
-) -> list[str]:
-    """Of the prices of a period: those that count events of a type."""
-    due = due_of(tenant, subscription, index)
-    found = set()
-    for _, charge, price in due.usage_charges():
-        meter = counter_of(tenant, charge, price).meter
-        if meter.event_type == type and (weighs_time(meter) or not only_levels):
-            found.add(price.meter)
-    return sorted(found)
+class _Meters:
+    """Of the prices of periods: those that count events of a type."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
+        self._known: dict[tuple[str, int], dict[str, Meter]] = {}
+
+    def of(
+        self, subscription: Subscription, index: int, type: str, *, only_levels: bool
+    ) -> list[str]:
+        """By key; `only_levels`: only those that weigh time."""
+        known = self._known.get((subscription.id, index))
+        if known is None:
+            due = due_of(self._tenant, subscription, index)
+            known = self._known[subscription.id, index] = {
+                price.meter: counter_of(self._tenant, charge, price).meter
+                for _, charge, price in due.usage_charges()
+            }
+        return sorted(
+            key
+            for key, meter in known.items()
+            if meter.event_type == type and (weighs_time(meter) or not only_levels)
+        )
 
 
 async def _is_behind(core: Core, tenant: Tenant, found: _Found) -> bool:
@@ -332,7 +347,11 @@ def late_json(one: LateUsage) -> dict[str, Any]:
         "invoice": one.invoice,
         "settled_on": None
         if one.by_invoice is None
-        else {"invoice": one.by_invoice, "lines": list(one.by_lines)},
+        else {
+            "invoice": one.by_invoice,
+            "lines": list(one.by_lines),
+            "credit_note": one.by_credit_note,
+        },
         "noticed_at": format_instant(one.noticed_at),
         "settled_at": None if one.settled_at is None else format_instant(one.settled_at),
         "decided_by": one.settled_by,

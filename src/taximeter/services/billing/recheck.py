@@ -94,8 +94,9 @@ def _adjusting(line: Line, again: Line) -> Line:
     """
     if line.adjusts is None or line.lineage is None:
         return again
-    if line.lineage.events == 0 and line.lineage == again.lineage:
-        return line
+    if line.group and again.lineage is not None and again.lineage.events == 0:
+        gone = replace(line, amount_minor=-line.adjusts.billed_minor)
+        return gone if line.lineage.events == 0 else again
     whole, rerated = again.amount_minor, line.adjusts.rerated_minor
     comes_to = rerated if 0 <= rerated <= whole else whole
     return replace(again, amount_minor=comes_to - line.adjusts.billed_minor)

@@ -37,6 +37,7 @@ class DecisionBody(msgspec.Struct, forbid_unknown_fields=True):
 class SettledOn(msgspec.Struct):
     invoice: str
     lines: list[str]
+    credit_note: str | None
 
 
 class LateItem(msgspec.Struct):
