@@ -172,7 +172,7 @@ async def _dumped(tenant: Tenant) -> dict[str, Any]:
 def _differing(
     name: str, ours: dict[str, Any], theirs: dict[str, Any], skipped: set[str]
 ) -> Iterator[str]:
-    _forget_gauges(ours["gate"], theirs["gate"])
+    _only_common(ours, theirs)
     for member in ours:
         if member != "accounts" and ours[member] != theirs[member]:
             yield f"{name}: {member}"
@@ -183,26 +183,41 @@ def _differing(
             yield f"{name}: counters of {customer}"
 
 
-def _forget_gauges(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+def _only_common(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     """
-    Of our gauges only what theirs have: a node forgets windows that no later instant asks for, and
-    when it does so is not in the log.
+    Leave out what limits and rules remember that only one side has. A node forgets windows that no
+    later instant asks for, and what a catalogue asked for that is replaced by now was counted by
+    the node and is not counted by a replay; neither is in the log.
     """
-    for customer, purse in ours["purses"].items():
-        known = theirs["purses"].get(customer, {}).get("gauges", [])
-        kept = {msgspec.json.encode(key): gauge for key, gauge in known}
-        gauges = []
-        for key, gauge in purse.pop("gauges", []):
-            held = kept.get(msgspec.json.encode(key))
-            if held is not None:
-                gauges.append([key, _windows_of(gauge, held)])
-        if gauges:
-            purse["gauges"] = gauges
-    for customer in [key for key, purse in ours["purses"].items() if not purse]:
-        del ours["purses"][customer]  # there was nothing else in it
+    for customer in ours["gate"]["purses"].keys() | theirs["gate"]["purses"].keys():
+        _common(ours["gate"]["purses"], theirs["gate"]["purses"], customer, "gauges", 1)
+    for customer in ours["rules"].keys() | theirs["rules"].keys():
+        _common(ours["rules"], theirs["rules"], customer, "windows", 2)
+
+
+def _common(
+    ours: dict[str, Any], theirs: dict[str, Any], customer: str, member: str, names: int
+) -> None:
+    """Of rows whose first columns name them, those of both sides; nothing is no member."""
+    sides = [side.get(customer) or {} for side in (ours, theirs)]
+    rows = [{_name(row, names): row for row in side.pop(member, [])} for side in sides]
+    shared = sorted(rows[0].keys() & rows[1].keys())
+    if shared and member == "gauges":
+        rows[0] = {key: [rows[0][key][0], _windows_of(rows[0][key][1], rows[1][key][1])]
+                   for key in shared}  # fmt: skip
+    for whole, side, own in zip((ours, theirs), sides, rows, strict=True):
+        if shared:
+            side[member] = [own[key] for key in shared]
+        elif customer in whole and not side:
+            del whole[customer]  # there was nothing else in it
+
+
+def _name(row: list[Any], names: int) -> bytes:
+    return msgspec.json.encode(row[:names])
 
 
 def _windows_of(gauge: Any, held: Any) -> Any:
+    """Those of a gauge's windows that the other one has, where it is made of windows."""
     pairs = all(isinstance(one, list) and len(one) == 2 for one in [*gauge, *held])
     starts = {one[0] for one in held} if pairs else set()
     return [one for one in gauge if one[0] in starts] if pairs else gauge
