@@ -82,7 +82,7 @@ def round_minor(amount: Fraction, currency: str) -> int:
     """
     numerator, denominator = amount.numerator, amount.denominator
     scaled = abs(numerator) * 10 ** exponent(currency)
-    minor = (2 * scaled + denominator) // (2 * denominator)
+    minor: int = (2 * scaled + denominator) // (2 * denominator)
     return -minor if numerator < 0 else minor
 
 

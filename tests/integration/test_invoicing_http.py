@@ -281,7 +281,7 @@ def test_an_unusual_total_waits_for_a_person(scene: Scene) -> None:
     assert [one["id"] for one in scene.ask("GET", "/v1/invoices", status_="in_review")["items"]]
 
 
-# --- by itself --------------------------------------------------------------------------------------
+# --- by itself -----------------------------------------------------------------------------------
 
 
 def until(scene: Scene, wanted: int, **query: str) -> list[dict[str, Any]]:

@@ -38,8 +38,8 @@ from taximeter.invoices import (
 )
 from taximeter.invoices.applied import AppliedCredit, AppliedDiscount, AppliedTax, LineDiscount
 from taximeter.invoices.invoice import Adjusts, Cover
-from taximeter.parties import Party
 from taximeter.invoices.states import TRANSITIONS
+from taximeter.parties import Party
 from taximeter.periods import Anchor, Cadence, Period, Schedule
 from taximeter.quantities import E12
 
