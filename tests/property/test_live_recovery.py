@@ -8,15 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property.effort import FULL, thorough
 
 from taximeter.adapters.log import SegmentLog
+from taximeter.corrections.entry import entry_of
+from taximeter.corrections.facts import Change, Why, retracts
 from taximeter.customers import Customer
 from taximeter.events.acceptance import AcceptanceWindow
-from taximeter.events.entry import Entry
-from taximeter.events.envelope import Format, Verdict
+from taximeter.events.entry import KIND_EVENTS, Entry
+from taximeter.events.envelope import Event, Format, Verdict
+from taximeter.events.replay import accepted_events, stored_times
+from taximeter.live.corrected import fold_correction
 from taximeter.live.snapshot import FORMAT, Snapshot, decode, dump_state, encode
 from taximeter.meters.counter import Counter
 from taximeter.meters.definition import Aggregation, Meter
@@ -24,11 +29,15 @@ from taximeter.services import recovery
 from taximeter.services.tenant import Tenant
 
 effort = thorough if FULL else settings(thorough, max_examples=15)
+START = 1_767_225_600_000_000
 COUNTER = Counter(Meter("n", "t", Aggregation.SUM, "data.n"))
 
 # What happens in a node's life, one after the other.
 SEND, REPEAT, WRITE, RESTART = "send", "repeat", "write a snapshot", "restart"
-stories = st.lists(st.sampled_from([SEND, REPEAT, REPEAT, WRITE, RESTART]), max_size=25)
+RETRACT, AMEND = "retract", "amend"
+stories = st.lists(
+    st.sampled_from([SEND, SEND, REPEAT, REPEAT, RETRACT, AMEND, WRITE, RESTART]), max_size=25
+)
 
 
 class Nobody:
@@ -70,7 +79,7 @@ def entry(number: int, verdict: Verdict) -> Entry:
     accepted = verdict is Verdict.ACCEPTED
     return Entry(
         "x",
-        1_767_225_600_000_000 + number,
+        START + number,
         Format.OBJECT if accepted else Format.LINES,
         bytes([verdict]),
         body if accepted else b"",
@@ -101,7 +110,7 @@ def test_every_way_through_several_lives_ends_in_the_same_state(story: list[str]
             assert essence(last.tenants) == essence(expected)
             counts = last.tenants["x"].counts
             assert counts.balanced
-            assert counts.received == len(done)
+            assert counts.received == sum(one.kind == KIND_EVENTS for one in done)
             idle = 0
             for one in done:
                 idle = 0 if one.accepted else idle + 1
@@ -122,15 +131,37 @@ def live_on(now: Life, events: list[str], done: list[Entry], written: list[bytes
                 tenant.live.fold_stored(zip(*accepted(one), strict=True))
             idle = 0 if one.accepted else idle + 1
             done.append(one)
+        elif event in (RETRACT, AMEND) and (change := newest(done, amend=event == AMEND)):
+            one = entry_of("x", START + len(done), change.facts(Why("cor", "key", "why")))
+            now.log.append([one])
+            fold_correction(tenant.live, accepted(one)[0], [], one.received_at)
+            idle = 0
+            done.append(one)
         elif event == WRITE:
             taken = recovery.take_snapshot(now.tenants, now.log.position, idle)
             written.append(encode(taken))
             assert decode(written[-1]) == taken
 
 
+def newest(done: list[Entry], *, amend: bool) -> Change | None:
+    """What corrects the newest event that counts; None without any."""
+    standing: dict[int, tuple[Event, int]] = {}
+    seq = 0
+    for one in done:
+        for event, at in zip(*accepted(one), strict=True):
+            seq += 1
+            standing.pop(retracts(event.id), None)
+            if event.type == "t":
+                standing[seq] = event, at
+    if not standing:
+        return None
+    seq, (event, at) = standing.popitem()
+    return Change(seq, event, at, data={"n": 1000 + seq} if amend else msgspec.UNSET)
+
+
 def accepted(one: Entry) -> tuple[list[Any], list[int]]:
-    events = recovery.accepted_events(one)
-    return events, recovery.stored_times(events, one.received_at)
+    events = accepted_events(one)
+    return events, stored_times(events, one.received_at)
 
 
 @contextmanager
