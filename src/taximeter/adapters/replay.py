@@ -9,7 +9,6 @@ with what the node has.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +24,7 @@ from taximeter.invoices.document import canonical_bytes
 from taximeter.invoices.invoice import Status
 from taximeter.live.snapshot import Snapshot, dump_state, load_state
 from taximeter.ports import Books, LedgerRow, StoredInvoice
-from taximeter.services.billing.recheck import recheck
+from taximeter.services.billing.recheck import recheck_all
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.feed import Feed
 from taximeter.services.gate import clockwork
@@ -266,24 +265,22 @@ async def _invoices(core: Core, books: Books, position: int) -> Compared:
     differences: list[str] = []
     count, digest = 0, sha256()
     for name, tenant in sorted(core.tenants.items()):
-        for stored in _every_invoice(books, name):
-            if stored.status == Status.VOID:
-                continue
-            checked = await recheck(core, tenant, stored)
-            again = canonical_bytes(checked.as_it_should_be)
-            digest.update(again)
-            count += 1
-            if again != stored.document:
-                differences.append(f"{name}: {stored.number or stored.id}")
-            await asyncio.sleep(0)
+        for page in _every_invoice(books, name):
+            alive = [stored for stored in page if stored.status != Status.VOID]
+            for checked in await recheck_all(core, tenant, alive):
+                again, stored = canonical_bytes(checked.as_it_should_be), checked.stored
+                digest.update(again)
+                count += 1
+                if again != stored.document:
+                    differences.append(f"{name}: {stored.number or stored.id}")
     return Compared("invoices", f"0:{position}", count, digest.hexdigest(), differences)
 
 
-def _every_invoice(books: Books, name: str) -> Iterator[StoredInvoice]:
+def _every_invoice(books: Books, name: str) -> Iterator[list[StoredInvoice]]:
     after: str | None = None
     while True:
         page = books.invoices(name, customer=None, status=None, after=after, limit=PAGE)
-        yield from page
+        yield page
         if len(page) < PAGE:
             return
         after = page[-1].id

@@ -56,34 +56,50 @@ class Rechecked(msgspec.Struct, frozen=True):
         return replace(self.invoice, lines=self.lines)
 
 
-async def recheck(
-    core: Core, tenant: Tenant, stored: StoredInvoice, *, now_too: int | None = None
-) -> Rechecked:
+async def recheck(core: Core, tenant: Tenant, stored: StoredInvoice) -> Rechecked:
+    """One invoice, as it should be."""
+    (checked,) = await recheck_all(core, tenant, [stored])
+    return checked
+
+
+async def recheck_all(
+    core: Core, tenant: Tenant, stored: Sequence[StoredInvoice], *, now_too: int | None = None
+) -> list[Rechecked]:
     """
+    Several at once: lines that are alike are counted in one pass.
+
     Args:
         now_too: Also look for what came late, up to this position of the log.
     """
-    invoice = parse_invoice(stored.document)
-    scoped = {one.id: _events_of(tenant, invoice, one) for one in invoice.lines if has_events(one)}
+    invoices = [parse_invoice(one.document) for one in stored]
+    scoped = {
+        (place, line.id): _events_of(tenant, invoice, line)
+        for place, invoice in enumerate(invoices)
+        for line in invoice.lines
+        if has_events(line)
+    }
     found = await recount(core, [one.scope for one in scoped.values()])
     counted = {
-        line: _of_group(groups, one.group)
-        for (line, one), groups in zip(scoped.items(), found, strict=True)
+        key: _of_group(groups, one.group)
+        for (key, one), groups in zip(scoped.items(), found, strict=True)
     }
-    late: dict[str, int] = {}
+    late: list[dict[str, int]] = [{} for _ in invoices]
     if now_too is not None:
         by_now = await recount(core, [one.up_to(now_too) for one in scoped.values()], proofs=False)
-        for (line, one), groups in zip(scoped.items(), by_now, strict=True):
+        for ((place, line_id), one), groups in zip(scoped.items(), by_now, strict=True):
             again, _ = _of_group(groups, one.group)
-            late[line] = again.events - counted[line][0].events
-    lines = [
-        _adjusting(line, rated_again(line, scoped[line.id], *counted[line.id], invoice.currency))
-        if line.id in scoped
-        else line
-        for line in invoice.lines
-    ]
-    whole = await fees_again(core, tenant, invoice, lines, stored.created_at)
-    return Rechecked(stored, invoice, tuple(whole), late)
+            late[place][line_id] = again.events - counted[place, line_id][0].events
+    checked = []
+    for place, (one, invoice) in enumerate(zip(stored, invoices, strict=True)):
+        lines = [
+            _adjusting(line, rated_again(line, scoped[key], *counted[key], invoice.currency))
+            if (key := (place, line.id)) in scoped
+            else line
+            for line in invoice.lines
+        ]
+        whole = await fees_again(core, tenant, invoice, lines, one.created_at)
+        checked.append(Rechecked(one, invoice, tuple(whole), late[place]))
+    return checked
 
 
 def _adjusting(line: Line, again: Line) -> Line:

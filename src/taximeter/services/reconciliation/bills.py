@@ -4,7 +4,7 @@ Rated = invoiced: invoices against what rating their events again gives, and wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import msgspec
@@ -17,7 +17,7 @@ from taximeter.quantities import E12
 from taximeter.reconciliation.compare import LineFacts, cause_of_line
 from taximeter.reconciliation.gap import Cause, Gap, Repair, Stage
 from taximeter.services.billing.cited import cover_of
-from taximeter.services.billing.recheck import Rechecked, recheck
+from taximeter.services.billing.recheck import Rechecked, recheck_all
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 
@@ -29,13 +29,17 @@ class _Claim(msgspec.Struct):
 _claim = msgspec.json.Decoder(_Claim)
 
 
-async def gaps_of_invoice(core: Core, tenant: Tenant, stored: StoredInvoice) -> list[Gap]:
-    """Those of one invoice; a void one bills nothing, so it has none."""
-    if stored.status == Status.VOID:
-        return []
-    checked = await recheck(core, tenant, stored, now_too=await core.upto())
-    adjusted = await _adjusted(core, tenant, checked) if any(checked.late.values()) else {}
-    return [*_altered(checked), *_lines(checked), *_late(checked, adjusted)]
+async def gaps_of_invoices(
+    core: Core, tenant: Tenant, stored: Sequence[StoredInvoice]
+) -> dict[str, list[Gap]]:
+    """By invoice; a void one bills nothing, so it has none."""
+    found: dict[str, list[Gap]] = {one.id: [] for one in stored}
+    alive = [one for one in stored if one.status != Status.VOID]
+    for checked in await recheck_all(core, tenant, alive, now_too=await core.upto()):
+        adjusted = await _adjusted(core, tenant, checked) if any(checked.late.values()) else {}
+        gaps = [*_altered(checked), *_lines(checked), *_late(checked, adjusted)]
+        found[checked.stored.id] = gaps
+    return found
 
 
 def restored(checked: Rechecked) -> bytes | None:

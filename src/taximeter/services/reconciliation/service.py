@@ -31,7 +31,7 @@ from taximeter.services.core import Core, audit
 from taximeter.services.gate.ledger import Ledger
 from taximeter.services.intake.ingest import replay_dead_letters
 from taximeter.services.rebuild import mark, rebuild
-from taximeter.services.reconciliation.bills import gaps_of_invoice, restored
+from taximeter.services.reconciliation.bills import gaps_of_invoices, restored
 from taximeter.services.reconciliation.counts import OpenWitness, Verdicts, gaps_of_counts
 from taximeter.services.reconciliation.edges import (
     ClientStats,
@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 CUSTOMERS_A_SLICE: Final = 50
 CUSTOMERS_BEFORE_CLOSE: Final = 500
-INVOICES_A_SLICE: Final = 20
+INVOICES_A_SLICE: Final = 50
 PERIODS: Final = 2
 FIRST_AFTER_S: Final = 10.0
 REST: Final = 20
@@ -300,8 +300,9 @@ class Reconciliation:
             limit=INVOICES_A_SLICE,
         )
         known = await self._of(tenant)
+        of_invoices = await gaps_of_invoices(self._core, tenant, stored)
         for one in stored:
-            gaps = await gaps_of_invoice(self._core, tenant, one)
+            gaps = of_invoices[one.id]
             if not any(gap.cause is Cause.ALTERED for gap in gaps):
                 gaps += await gaps_of_money(self._core, tenant, one)
             known.watermark.invoices += 1
