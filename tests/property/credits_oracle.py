@@ -173,6 +173,29 @@ class Oracle:
                 self.leave(pile, "spent", 1)
         return overage
 
+    def reverse(
+        self, parts: list[tuple[str, int]], overage: int, overdraft: int, feature: str | None
+    ) -> None:
+        live = [p for p in self.piles if p.begun and not p.over]
+        following = min((p for p in live if p.free), key=Pile.order, default=None)
+        for _ in range(overage):
+            self.move("spent", "overage")
+        back = [pile_id for pile_id, units in parts for _ in range(units)]
+        for _ in range(overdraft):
+            if feature in self.owed:
+                self.owed.remove(feature)
+                self.move("spent", "overdraft")
+            else:
+                back.append("" if following is None else following.id)
+        for pile_id in back:
+            pile = next((p for p in live if p.id == pile_id), None)
+            if pile is None:
+                self.move("spent", "breakage")
+            else:
+                pile.free += 1
+                self.move("spent", f"wallet/{pile.id}")
+        self.repay()
+
     def hold(self, hold: str, units: int, feature: str | None) -> None:
         _, order = self.holds.setdefault(hold, (feature, []))
         for _ in range(units):

@@ -16,11 +16,11 @@ from tests.property.credits_oracle import Oracle
 from tests.property.effort import FULL, thorough
 
 from taximeter.credits.grant import Grant, Rollover
-from taximeter.credits.wallet import Wallet
+from taximeter.credits.wallet import Burned, Wallet
 from taximeter.instants import HOUR
 from taximeter.ledger.audit import audit
 from taximeter.ledger.statement import trial_balance
-from taximeter.ledger.transaction import Transaction
+from taximeter.ledger.transaction import OVERDRAFT, WALLET, Kind, Transaction
 
 CAUSE = {"by": "test"}
 FEATURES = ("chat", "image")
@@ -50,6 +50,7 @@ class Subject:
         self.oracle = Oracle()
         self.ledger: list[Transaction] = []
         self.kept: list[tuple[Wallet, str]] = []
+        self.costs: list[tuple[Burned, str | None]] = []  # of usage that is not taken back
 
     @property
     def now(self) -> int:
@@ -73,6 +74,14 @@ class Subject:
         if isinstance(transactions, list):
             self.ledger += transactions
         return result
+
+
+def cost_of(settled: Transaction) -> Burned:
+    """What a settlement cost, from its postings."""
+    given = {p.account: -p.amount_pico for p in settled.postings if p.amount_pico < 0}
+    overdraft_pico = given.pop(OVERDRAFT, 0)
+    parts = tuple((account.removeprefix(WALLET), pico) for account, pico in given.items())
+    return Burned(parts, overdraft_pico=overdraft_pico)
 
 
 class Wallets(RuleBasedStateMachine):
@@ -141,6 +150,7 @@ class Wallets(RuleBasedStateMachine):
         _, burned = subject.do("burn", amount, feature, at, CAUSE)
         assert burned.overage_pico == subject.oracle.burn(amount, feature)
         assert sum(pico for _, pico in burned.parts) + burned.overage_pico == amount
+        subject.costs.append((burned, feature))
 
     @rule(data=st.data(), amount=st.integers(0, 5), feature=features)
     def hold(self, data: Any, amount: int, feature: str | None) -> None:
@@ -176,8 +186,10 @@ class Wallets(RuleBasedStateMachine):
         subject.do("hold", hold, 0, feature, subject.now)
         subject.oracle.hold(hold, 0, feature)
         beyond = everything + amount
-        subject.do("settle", hold, beyond, subject.now, CAUSE, allow_overage=True)
+        booked = subject.do("settle", hold, beyond, subject.now, CAUSE, allow_overage=True)
         subject.oracle.settle(hold, beyond)
+        (settled,) = [one for one in booked if one.kind is Kind.SETTLE]
+        subject.costs.append((cost_of(settled), feature))
 
     @precondition(lambda self: self.has_holds)
     @rule(data=st.data())
@@ -193,6 +205,17 @@ class Wallets(RuleBasedStateMachine):
         subject, hold = self.open_hold(data)
         subject.do("release", hold, subject.now, CAUSE)
         subject.oracle.release(hold)
+
+    @precondition(lambda self: any(subject.costs for subject in self.subjects))
+    @rule(data=st.data())
+    def reverse(self, data: Any) -> None:
+        subject = data.draw(st.sampled_from([s for s in self.subjects if s.costs]))
+        place = data.draw(st.integers(0, len(subject.costs) - 1), label="cost")
+        burned, feature = subject.costs.pop(place)
+        subject.do("reverse", burned, feature, subject.now, CAUSE, {})
+        subject.oracle.reverse(
+            list(burned.parts), burned.overage_pico, burned.overdraft_pico, feature
+        )
 
     @rule(data=st.data())
     def void(self, data: Any) -> None:

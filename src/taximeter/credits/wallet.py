@@ -413,7 +413,7 @@ class Wallet:
     def reverse(
         self,
         burned: Burned,
-        feature: str,
+        feature: str | None,
         at: int,
         cause: Cause,
         grants: Mapping[str, Grant],
@@ -425,7 +425,7 @@ class Wallet:
         repaid comes back as the credit that is spent next, or is breakage if there is none.
 
         Args:
-            feature: Whose usage it was.
+            feature: Whose usage it was; None: of no feature in particular.
             grants: Those that paid and have not ended: a lot that was used up may be dropped.
         """
         done = self.advance(at)
@@ -447,7 +447,7 @@ class Wallet:
             self._repay(cause, done)
         return done
 
-    def _forgive(self, feature: str, overdraft_pico: int) -> int:
+    def _forgive(self, feature: str | None, overdraft_pico: int) -> int:
         """Owe less, as far as it is owed still. Returns how much."""
         forgiven_pico = min(overdraft_pico, self._owed.get(feature, 0))
         if forgiven_pico:
