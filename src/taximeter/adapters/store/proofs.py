@@ -2,13 +2,14 @@
 Digests: the Merkle roots of what was counted, in a pass of their own.
 
 DuckDB writes and hashes the leaves, byte for byte those of `invoices.lineage`, and hands over one
-text of hashes for each place; the nodes above them are hashed here. A pass takes as many places as
-have some million events together, so memory does not grow with a month.
+text of hashes for each place; the nodes above them are hashed here, while it goes on. A pass takes
+as many places as have a million events together, so memory does not grow with a month.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from taximeter.adapters.store.sql import Place, Relation
 from taximeter.invoices.lineage import merkle_digest
 
 NO_EVENTS: Final = merkle_digest(())
-EVENTS_A_PASS: Final = 2_000_000
+EVENTS_A_PASS: Final = 1_000_000
 
 _HASH: Final = 32
 _SPECIAL: Final = '[\\x00-\\x1f"\\\\]'
@@ -39,25 +40,44 @@ def digests(
     Args:
         events: About how many events each place has; places that are not named have none.
     """
-    for places in _batches(family, events):
-        db.register("places", place_table(family, places))
-        text, parameters = counted_events(relation, family, places)
-        at = ", ".join(family.columns)
-        proven = ", ".join(
-            f"string_agg(leaf, '' ORDER BY seq) FILTER (WHERE {value} IS NOT NULL)"
-            for value in family.values
-        )
-        counted = " OR ".join(f"{value} IS NOT NULL" for value in family.values)
-        values = ", ".join(family.values)
-        rows = db.execute(
-            f"SELECT {at}, {proven} FROM "
+    width = len(family.columns)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        following: Future[list[tuple[Any, ...]]] | None = None
+        for places in [*_batches(family, events), None]:
+            hashed, following = following, None
+            if places is not None:  # DuckDB goes on while nodes are hashed here
+                text, parameters = counted_events(relation, family, places)
+                table = place_table(family, places)
+                following = pool.submit(_hashed, db, family, table, text, parameters)
+            for row in () if hashed is None else hashed.result():
+                yield row[:width], _roots(row[width:])
+
+
+def _hashed(
+    db: duckdb.DuckDBPyConnection,
+    family: Family,
+    table: dict[str, Any],
+    text: str,
+    parameters: dict[str, Any],
+) -> list[tuple[Any, ...]]:
+    """Each (place, *group), and of each measure the hashes of its leaves in hex; None for none."""
+    at, values = ", ".join(family.columns), ", ".join(family.values)
+    counted = " OR ".join(f"{value} IS NOT NULL" for value in family.values)
+    hashes = ", ".join(
+        f"string_agg(leaf, '' ORDER BY seq) FILTER (WHERE {value} IS NOT NULL)"
+        for value in family.values
+    )
+    cursor = db.cursor()  # its own, for the one who asks may ask other things meanwhile
+    try:
+        cursor.register("places", table)
+        return cursor.execute(
+            f"SELECT {at}, {hashes} FROM "
             f"(SELECT {at}, {values}, seq, {_LEAF_HASH} AS leaf FROM ({text}) WHERE {counted}) "
             f"GROUP BY {at}",
             parameters,
-        )
-        width = len(family.columns)
-        while row := rows.fetchone():
-            yield row[:width], _roots(row[width:])
+        ).fetchall()
+    finally:
+        cursor.close()
 
 
 def _batches(family: Family, events: Mapping[int, int]) -> Iterator[list[int]]:
