@@ -68,7 +68,7 @@ class Change(msgspec.Struct, frozen=True):
         if self.data is msgspec.UNSET:
             return None
         return Event(
-            id=f"{_REPLACE}{self.seq}",
+            id=replacement_id(self.seq),
             type=self.event.type,
             subject=self.event.subject,
             source=SOURCE,

@@ -121,10 +121,10 @@ async def _told(core: Core, tenant: Tenant, chain: Chain) -> dict[str, Any]:
     told: dict[str, Any] = {
         "status": "amended" if chain.stands else "retracted",
         "position": f"0:{last.retracted_by or last.seq}",
-        "corrected": named(first),
+        "corrected": _named(first),
     }
     if last.seq != first.seq:
-        told["replacement"] = named(last)
+        told["replacement"] = _named(last)
     assert chain.retraction is not None, "it was corrected"
     return told | await why_json(core, tenant, chain.retraction)
 
@@ -138,7 +138,7 @@ async def why_json(core: Core, tenant: Tenant, retraction: int) -> dict[str, Any
     return {"correction": why.correction, "by": why.by, "reason": why.reason}
 
 
-def named(stored: StoredEvent) -> dict[str, Any]:
+def _named(stored: StoredEvent) -> dict[str, Any]:
     return {
         "source": stored.event.source,
         "id": stored.event.id,
