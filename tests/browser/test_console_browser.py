@@ -48,7 +48,8 @@ CATALOG = {
 }
 PATHS = ["/", "/customers/acme", "/invoices", "/docs", "/docs/errors", "/sign-in"]
 PATHS += ["/customers/acme/ledger", "/notices", "/rules", "/dead-letters", "/audit"]
-PATHS += ["/do/grant?customer=acme"]
+PATHS += ["/do/grant?customer=acme", "/payments", "/accounts", "/reconciliation", "/corrections"]
+PATHS += ["/events", "/credit-notes", "/late-usage", "/rollouts", "/customers/acme/statement"]
 
 pytestmark = [
     pytest.mark.browser,

@@ -96,7 +96,7 @@ def words(reply: Reply) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
 
 
-def send(server: Served, action: str, key: str | None = None, **form: str) -> Reply:
+def send(server: Served, action: str, /, key: str | None = None, **form: str) -> Reply:
     headers = session(server, key) | FORM | {"Origin": server.url}
     return server.post(f"/do/{action}", urlencode(form).encode(), headers=headers, key="")
 

@@ -27,6 +27,46 @@ def test_each_kind_of_field_becomes_the_json_it_stands_for() -> None:
     }  # fmt: skip
 
 
+def test_lists_of_invoices_and_lines_are_written_by_commas() -> None:
+    paid = {"customer": "a", "amount": "5", "currency": "EUR", "invoices": "INV-1, INV-2,"}
+    assert ACTIONS["pay"].body(paid) == {
+        "customer": "a", "amount": "5", "currency": "EUR",
+        "invoices": [{"invoice": "INV-1"}, {"invoice": "INV-2"}],
+    }  # fmt: skip
+    noted = {"id": "inv", "lines": "line_1 = 5.00, line_2", "reason": "an outage"}
+    assert ACTIONS["credit"].body(noted) == {
+        "lines": [{"line": "line_1", "amount": "5.00"}, {"line": "line_2"}],
+        "reason": "an outage",
+    }
+
+
+@pytest.mark.parametrize(
+    ("typed", "duration"), [("once", "once"), ("forever", "forever"), ("3", {"periods": 3})]
+)
+def test_how_long_a_discount_is_for_is_a_word_or_a_number(typed: str, duration: object) -> None:
+    form = {"customer": "acme", "percent": "10", "duration": typed}
+    assert ACTIONS["discount"].body(form) == {"percent": "10", "duration": duration}
+
+
+def test_what_is_given_goes_along_without_being_typed() -> None:
+    correct = ACTIONS["correct"]
+    form = {"action": "amend", "patch": '{"n": 1}', "reason": "r", "preview": "cor_1_ff"}
+    assert correct.hidden == ["preview"]
+    assert correct.body(form) == {**form, "patch": {"n": 1}}
+    with pytest.raises(Rejected, match="New data: is not JSON"):
+        correct.body({**form, "patch": "{"})
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=lambda one: one.key)
+def test_what_a_preview_asks_for_and_fixes_is_in_the_form(action: Action) -> None:
+    if action.preview is not None:
+        known = {*action.hidden, *(one.name for one in action.fields)}
+        # Fields of several changes of a subscription are fixed together.
+        assert set(variables(action.preview.path)) <= known
+        assert {name for _, name in action.preview.asks} <= known
+        assert not (action.preview.at_once and action.preview.fixed)
+
+
 @pytest.mark.parametrize(
     ("action", "form"),
     [

@@ -9,7 +9,15 @@ import pytest
 from taximeter.adapters.console.happenings import happening
 from taximeter.adapters.console.pulse import p99
 from taximeter.adapters.console.reference import kind_of, operations
-from taximeter.adapters.console.rendering import customer_path, day, digits, last_day, short
+from taximeter.adapters.console.rendering import (
+    customer_path,
+    day,
+    digits,
+    last_day,
+    percent,
+    query,
+    short,
+)
 from taximeter.adapters.console.rows import Gauge, gauge
 from taximeter.catalog.features import Cost, Enforcement, Limit, MeteredEntitlement, Reset
 from taximeter.entitlements.decide import decide
@@ -173,3 +181,15 @@ def test_an_example_is_one_command_with_its_body_as_one_word() -> None:
     assert "Authorization: Bearer $TAXIMETER_KEY" in words
     ((keyless,),) = operations(document, "http://h:1", keyless=True).values()
     assert "Authorization" not in keyless.curl
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [("0.19", "19%"), ("0.2", "20%"), ("0.0725", "7.25%"), ("0", "0%"), ("1/3", "1/3")],
+)
+def test_a_rate_is_said_in_percent_if_its_decimals_end(rate: str, shown: str) -> None:
+    assert percent(rate) == shown
+
+
+def test_an_address_leaves_out_what_says_nothing() -> None:
+    assert query({"status": None, "customer": "a&b c", "cursor": ""}) == "customer=a%26b+c"
