@@ -13,6 +13,8 @@ from taximeter.adapters.cli.invoices import find_invoice, line_text, money, peri
 from taximeter.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.tree import Tree
 
     from taximeter.adapters.client import Client
@@ -156,6 +158,8 @@ def _tree(
             f"x {one['rate']}: {one['from']} to {one['to']}{since}, "
             f"as of catalogue version {one['catalog_version']}"
         )
+    for text in _behind_the_price(line, invoice):
+        tree.add(text)
     lineage = line.get("lineage")
     if lineage:
         branch = tree.add(
@@ -168,6 +172,21 @@ def _tree(
         if events and hidden > 0:
             branch.add(f"[dim]and {hidden} more[/]")
     return tree
+
+
+def _behind_the_price(line: dict[str, Any], invoice: dict[str, Any]) -> Iterator[str]:
+    """What is taken off what its price makes of it."""
+    from rich.markup import escape
+
+    names = {one["id"]: one["name"] or one["id"] for one in invoice.get("discounts") or ()}
+    for one in line.get("discounts") or ():
+        yield f"less {one['amount']} by the discount {escape(names.get(one['id'], one['id']))}"
+    corrected = line.get("adjusts")
+    if corrected:
+        yield (
+            f"comes to {corrected['rerated']} by now, behind discounts; "
+            f"{corrected['billed']} were billed, first on {escape(corrected['number'])}"
+        )
 
 
 def _share_text(share: dict[str, Any]) -> str:
