@@ -7,6 +7,7 @@ were, and as if they had been on the other catalogue from their beginning.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -75,6 +76,7 @@ async def backtest(
     after: list[Due] = []
     unplaced: list[dict[str, Any]] = []
     for subscription in _subscriptions(tenant, wanted):
+        await asyncio.sleep(0)  # thousands take a while, and checks do not wait
         dues = periods_of(subscription, tenant, wanted.start, wanted.end)
         if not dues:
             continue
