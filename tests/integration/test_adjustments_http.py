@@ -99,6 +99,15 @@ def test_a_retraction_is_given_back_also_below_zero(scene: Scene) -> None:
     }  # fmt: skip
 
 
+def test_the_ledger_says_what_waits_comes_to(scene: Scene) -> None:
+    scene.send(event("1", 1000, time=OCTOBER))
+    issued(scene)
+    for n, amount in enumerate(["4.00", "8.00"], start=1):
+        scene.send(event(f"late {n}", 50, time=OCTOBER))
+        (entry,) = late_usage(scene)
+        assert (entry["status"], entry["events"], entry["amount"]) == ("pending", n, amount)
+
+
 def test_what_changes_nothing_is_no_line(scene: Scene) -> None:
     """K15: zero delta = no line."""
     scene.send(event("1", 1000, time=OCTOBER))
@@ -321,3 +330,15 @@ def test_closing_twice_at_once_adjusts_once(scene: Scene) -> None:
         list(pool.map(lambda _: scene.raw("POST", "/v1/close", {}), range(4)))
     drafts = scene.ask("GET", "/v1/invoices")["items"]
     assert [line["amount"] for draft in drafts for line in adjustments(draft)] == ["10.00"]
+
+
+def test_what_was_written_off_is_no_gap(scene: Scene) -> None:
+    scene.ask("PUT", "/v1/billing/settings", {"late_usage": "write_off"})
+    scene.send(event("1", 100, time=OCTOBER))
+    issued(scene)
+    scene.send(event("late", 50, time=OCTOBER))
+    (gap,) = scene.ask("POST", "/v1/reconciliation/run")["items"]
+    assert gap["cause"] == "late"
+    scene.set_clock("2026-12-02T12:00:00Z")
+    scene.close()
+    assert scene.ask("POST", "/v1/reconciliation/run")["items"] == []

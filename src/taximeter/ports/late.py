@@ -78,8 +78,8 @@ class LateBooks(Protocol):
         first; and what was settled by `by_invoice`."""
         ...
 
-    def withheld_late(self, namespace: str, subscription: str, start: int) -> list[LateUsage]:
-        """What was written off of a period."""
+    def late_of_period(self, namespace: str, subscription: str, start: int) -> list[LateUsage]:
+        """All of a period, oldest first."""
         ...
 
     def late(self, namespace: str, late_id: str) -> LateUsage | None: ...

@@ -67,11 +67,11 @@ class LateTable:
             )
             return [_to_late(*one) for one in found]
 
-    def withheld_late(self, namespace: str, subscription: str, start: int) -> list[LateUsage]:
+    def late_of_period(self, namespace: str, subscription: str, start: int) -> list[LateUsage]:
         with self._connection.read() as sqlite:
             found = sqlite.execute(
                 f"SELECT {_COLUMNS} FROM late_usage l WHERE namespace = ? AND subscription = ? "
-                "AND period_start = ? AND status = 'written_off' ORDER BY rank",
+                "AND period_start = ? ORDER BY rank",
                 (namespace, subscription, start),
             )
             return [_to_late(*one) for one in found]
@@ -130,6 +130,8 @@ def _added_to(sqlite: sqlite3.Connection, found: LateUsage) -> bool:
         events=known.events + found.events,
         retractions=known.retractions + found.retractions,
         position=max(known.position, found.position),
+        quantity_pico=None,
+        amount_minor=None,
     )
     _update(sqlite, together)
     return True

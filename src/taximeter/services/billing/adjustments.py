@@ -210,7 +210,7 @@ async def adjusted(
     stored = [one for one in await _stored(core, tenant, *key) if one.id != own]
     others = tuple(parse_invoice(one.document) for one in stored)
     billed = tuple(line for one in others for line in billed_lines(one, *key))
-    settled = await core.books.run(core.books.books.withheld_late, tenant.name, *key)
+    settled = await core.books.run(core.books.books.late_of_period, tenant.name, *key)
     counted = statement(replace(due, part=adjusting(upto)), original.id, period.usage, upto)
     entries = period.entries if entries is None else entries
     kept_back = {one.meter for one in entries if _is_kept_back(one)}

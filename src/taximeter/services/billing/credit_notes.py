@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -376,11 +377,15 @@ def _minor(text: str, currency: str) -> int:
     Raises:
         Rejected: `invalid_amount` for what is no amount above 0 of the currency.
     """
-    scaled = parse_amount(text) * 10 ** exponent(currency)
+    digits = exponent(currency)
+    try:
+        scaled = parse_amount(text) * 10**digits
+    except Rejected:
+        scaled = Fraction(0)
     if scaled <= 0 or scaled.denominator != 1:
-        digits = exponent(currency)
         raise Rejected(
             "invalid_amount",
-            f"{text!r} is not an amount: above 0, with at most {digits} fractional digits.",
+            f"{text[:40]!r} is not an amount of {currency}: above 0, with a point and at most "
+            f"{digits} fractional digits.",
         )
     return int(scaled)

@@ -38,6 +38,7 @@ BilledParts = Mapping[tuple[str, int, str], str]
 """(subscription, start of period, part) -> the invoice it is on."""
 
 WHOLE: Final = "period"
+RECKONED_AT_ONCE: Final = 500
 OPEN: Final = ("pending", "held")
 STATUSES: Final = (
     *OPEN, "adjusted", "repriced", "written_off", "no_effect", "credited",
@@ -78,16 +79,17 @@ async def sweep(core: Core, tenant: Tenant, billed: BilledParts, upto: int) -> N
 
 
 async def look(core: Core, tenant: Tenant) -> None:
-    """Note what is late by now, and reckon what is held, so that it can be decided on."""
+    """Note what is late by now, and reckon what that changes."""
     async with core.lock(tenant):
         billed = await core.books.run(core.books.books.billed_periods, tenant.name)
         upto = await core.upto()
         await sweep(core, tenant, billed, upto)
         entries = await core.books.run(core.books.books.open_late, tenant.name)
-        held = [one for one in entries if one.status == "held" and one.amount_minor is None]
-        for period in await corrected_periods(core, tenant, held, upto):
-            found = outcomes(await adjusted(core, tenant, period, None, upto), None, 0)
-            await core.books.run(core.books.books.settle_late, found, ("held",))
+        new = [one for one in entries if one.status in OPEN and one.amount_minor is None]
+        now = core.clock.now()
+        for period in await corrected_periods(core, tenant, new[:RECKONED_AT_ONCE], upto):
+            found = outcomes(await adjusted(core, tenant, period, None, upto), None, now)
+            await core.books.run(core.books.books.settle_late, found, OPEN)
 
 
 async def claimed(core: Core, tenant: Tenant, subjects: Collection[str]) -> None:

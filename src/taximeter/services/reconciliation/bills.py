@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Final
 
 import msgspec
 
@@ -36,8 +37,8 @@ async def gaps_of_invoices(
     found: dict[str, list[Gap]] = {one.id: [] for one in stored}
     alive = [one for one in stored if one.status != Status.VOID]
     for checked in await recheck_all(core, tenant, alive, now_too=await core.upto()):
-        adjusted = await _adjusted(core, tenant, checked) if any(checked.late.values()) else {}
-        gaps = [*_altered(checked), *_lines(checked), *_late(checked, adjusted)]
+        late = await _not_adjusted(core, tenant, checked) if any(checked.late.values()) else []
+        gaps = [*_altered(checked), *_lines(checked), *_late(checked, late)]
         found[checked.stored.id] = gaps
     return found
 
@@ -103,6 +104,32 @@ def _difference(billed: Line, found: LineFacts, expected: LineFacts, invoice: In
     return f"{line} is not what the same {found.events} events come to by {billed.price}."
 
 
+async def _not_adjusted(core: Core, tenant: Tenant, checked: Rechecked) -> list[Line]:
+    """Lines that something came late for which nothing has become of."""
+    adjusted = await _adjusted(core, tenant, checked)
+    found: list[Line] = []
+    for line in checked.invoice.lines:
+        more = checked.late.get(line.id, 0)
+        if not more or line.lineage is None or line.kind is Kind.ADJUSTMENT:
+            continue
+        cover = cover_of(checked.invoice, line)
+        if cover.part != "period":
+            continue  # billed on account: the invoice at the end of the period has all of it
+        if adjusted.get(_place(line)) == line.lineage.events + more:
+            continue
+        entries = await core.books.run(
+            core.books.books.late_of_period, tenant.name, cover.subscription, cover.period.start
+        )
+        states = {one.status for one in entries if one.meter == line.meter}
+        if not states or states & _UNSETTLED:
+            found.append(line)
+    return found
+
+
+_UNSETTLED: Final = frozenset({"pending", "held"})
+"""Late usage that waits; else it was adjusted, written off, credited, or changes nothing."""
+
+
 async def _adjusted(core: Core, tenant: Tenant, checked: Rechecked) -> dict[_Place, int]:
     """How many events the newest adjustment of each price and period has billed (K15)."""
     payers = [checked.invoice.customer]
@@ -124,31 +151,26 @@ def _place(line: Line) -> _Place:
     return (line.price, line.period.start, line.period.end, line.hours, group)
 
 
-def _late(checked: Rechecked, adjusted: dict[_Place, int]) -> Iterator[Gap]:
-    """What came after a line was made, and no later adjustment has billed."""
+def _late(checked: Rechecked, lines: Sequence[Line]) -> Iterator[Gap]:
+    """What came after lines were made."""
     invoice = checked.invoice
-    for line in invoice.lines:
-        more = checked.late.get(line.id, 0)
-        if not more or line.lineage is None or line.kind is Kind.ADJUSTMENT:
-            continue
-        if cover_of(invoice, line).part != "period":
-            continue  # billed on account: the invoice at the end of the period has all of it
-        if adjusted.get(_place(line)) != line.lineage.events + more:
-            yield Gap(
-                upstream=Stage.ACCEPTED,
-                downstream=Stage.INVOICED,
-                cause=Cause.LATE,
-                expected=Fraction(line.lineage.events + more),
-                found=Fraction(line.lineage.events),
-                unit="events",
-                customer=cover_of(invoice, line).customer,
-                meter=line.meter,
-                period=line.period,
-                target=f"{invoice.id}/{line.id}",
-                repair=Repair.ADJUST,
-                detail=f"{abs(more)} events {'came' if more > 0 else 'were taken back'} after "
-                f"line {line.id} of {_name(invoice)} was made.",
-            )
+    for line in lines:
+        more, events = checked.late[line.id], 0 if line.lineage is None else line.lineage.events
+        yield Gap(
+            upstream=Stage.ACCEPTED,
+            downstream=Stage.INVOICED,
+            cause=Cause.LATE,
+            expected=Fraction(events + more),
+            found=Fraction(events),
+            unit="events",
+            customer=cover_of(invoice, line).customer,
+            meter=line.meter,
+            period=line.period,
+            target=f"{invoice.id}/{line.id}",
+            repair=Repair.ADJUST,
+            detail=f"{abs(more)} events {'came' if more > 0 else 'were taken back'} after "
+            f"line {line.id} of {_name(invoice)} was made.",
+        )
 
 
 def _facts(line: Line, invoice: Invoice) -> LineFacts:
