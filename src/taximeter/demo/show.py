@@ -51,7 +51,7 @@ def run_demo(*, port: int, rate: int, once: bool, json: bool) -> int:
         once: Feed one fixed month, print its invoices, and end.
     """
     with tempfile.TemporaryDirectory(prefix="taximeter-demo-") as directory:
-        flags = ["--sandbox"] if once else []
+        flags = ["--sandbox"] if once else ["--canary-every-s", "5m"]
         with serving(Path(directory), 0 if once else port, *flags) as url:
             client = Client(url, patience_s=10.0)
             return _once(client, as_json=json) if once else _live(client, url, rate)
