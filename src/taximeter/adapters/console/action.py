@@ -22,7 +22,8 @@ class Field(msgspec.Struct, frozen=True):
     Attributes:
         kind: How its text is read: `text`, `quantity`, `integer`, `instant`, `list` (by commas),
             `scope` (user=u7, team=t1), `choice`, `json`, `invoices` (numbers or ids by commas),
-            `periods` (once, forever, or how many), `lines` (line_1=5.00, or line_1 for all of it).
+            `periods` (once, forever, or how many), `lines` (line_1=5.00, or line_1 for all of it),
+            `rows` (by semicolons).
         options: Of a choice; a name in capitals is filled from the catalogue: PLANS, METERED,
             CREDITS.
         absent: Name of the choice that says nothing; None if it has to be made.
@@ -68,6 +69,8 @@ class Action(msgspec.Struct, frozen=True):
         done: Says that it did.
         fields: Of the body, if they are not variables of the path.
         given: Members of the body that nobody types either.
+        within: The fields are this member of what is at the path. It is read and put back with
+            them, the rest as it was.
         back: Path of the page to return to.
         lands: Path of the page of what was made, by what the answer says; None: one returns.
         undo: The action that takes it back, if one can.
@@ -83,6 +86,7 @@ class Action(msgspec.Struct, frozen=True):
     scope: str = "write"
     fields: tuple[Field, ...] = ()
     given: tuple[str, ...] = ()
+    within: str | None = None
     back: str = "/customers/{customer}"
     lands: str | None = None
     undo: str | None = None
@@ -133,6 +137,15 @@ def typed(
     }
 
 
+def written(fields: Iterable[Field], known: Mapping[str, Any]) -> dict[str, str]:
+    """Inverse of `typed` for text and rows: what a form begins with."""
+    return {
+        field.name: "; ".join(known[field.name]) if field.kind == "rows" else str(known[field.name])
+        for field in fields
+        if known.get(field.name)
+    }
+
+
 def variables(*paths: str) -> list[str]:
     return [name for path in paths for _, name, _, _ in Formatter().parse(path) if name]
 
@@ -162,6 +175,8 @@ def _value(field: Field, text: str) -> Any:
             return _json(field, text)
         case "invoices":
             return [{"invoice": part.strip()} for part in text.split(",") if part.strip()]
+        case "rows":
+            return [part.strip() for part in text.split(";") if part.strip()]
         case "lines":
             return [_line(part.strip()) for part in text.split(",") if part.strip()]
         case "periods":

@@ -184,6 +184,31 @@ BILL_ACTIONS: Final = (
         "Discount ended.", is_grave=True,
     ),
     Action(
+        "billing", "Say who is billed", "PUT", "/v1/customers/{customer}",
+        "Holds for every invoice that is issued from now on. What was issued stays.",
+        "Billing details kept.",
+        fields=(
+            Field("name", "Name"),
+            Field("address", "Address", "rows", hint="Lines of it, by semicolons."),
+            Field("postal_code", "Postal code"), Field("city", "City"),
+            Field("region", "Region", hint="As in ISO 3166-2, behind the country: NY."),
+            Field("country", "Country", hint="Two letters, as in ISO 3166-1: DE."),
+            Field("tax_id", "Tax id"), Field("email", "E-mail"),
+        ),
+        within="billing",
+    ),
+    Action(
+        "backtest", "Try a version on past usage", "POST", "/v1/backtests",
+        "What it would have earned from each customer, beside what was earned. Changes nothing.",
+        "Tried.", "read",
+        fields=(
+            Field("version", "Catalogue version", "integer", required=True,
+                  hint="Published or staged."),
+            Field("last", "On the last", hint="Such as 30d. Empty: 90 days."),
+        ),
+        back="/rollouts", lands="/backtests/{id}",
+    ),
+    Action(
         "correct", "Correct events", "POST", "/v1/corrections",
         "Takes back events, or gives them other data, by further facts. Invoices issued before "
         "stay and still verify; the difference is on the next one.",

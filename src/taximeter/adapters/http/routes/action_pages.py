@@ -7,12 +7,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import msgspec
 
-from taximeter.adapters.console.action import Action, Field, Preview, filled, typed
+from taximeter.adapters.console.action import Action, Field, Preview, filled, typed, written
 from taximeter.adapters.console.actions import ACTIONS, undo_address
 from taximeter.adapters.http.messages import Request, Response
 from taximeter.adapters.http.routes.frame import FORM_BYTES, Frame, form_of, see_other
@@ -23,6 +23,8 @@ from taximeter.adapters.http.routing import Route
 from taximeter.catalog.features import FeatureType
 from taximeter.errors import NotFound, Rejected, TaximeterError
 from taximeter.services.tenant import Tenant
+
+_ANSWERED: Final = ("key", "created_at")  # what an answer has and a body has not
 
 
 class ActionPages:
@@ -44,6 +46,9 @@ class ActionPages:
         """The form, with what it would mean once enough is known."""
         action, form = _action(request), dict(request.query)
         preview, problem = None, None
+        if action.within is not None:
+            current = await self._inward.read(request, action.target(form))
+            form = written(action.fields, current.get(action.within) or {}) | form
         if action.preview is not None and (action.preview.at_once or "preview" in form):
             preview, problem = await self._preview(request, action, action.preview, form)
         return self._form(request, action, form, problem=problem, preview=preview)
@@ -53,7 +58,9 @@ class ActionPages:
         try:
             back = action.return_path(form)
             target, body = action.target(form), action.body(form)
-        except Rejected as error:
+            if action.within is not None:
+                body = await self._whole(request, action, action.within, target, body or {})
+        except TaximeterError as error:
             return await self._again(request, action, form, 422, {"detail": error.message})
         once = form.get("once") or secrets.token_hex(8)
         answer = await self._inward.do(request, action.method, target, body, once)
@@ -67,6 +74,16 @@ class ActionPages:
             )  # fmt: skip
         landing = back if action.lands is None else filled(action.lands, told)
         return see_other(f"{landing}?{urlencode(_done(action, form, told))}")
+
+    async def _whole(
+        self, request: Request, action: Action, member: str, target: str, typed: dict[str, Any]
+    ) -> dict[str, Any]:
+        """What is at a path, as it can be put back, with one member as it was typed."""
+        current = await self._inward.read(request, target)
+        names = {field.name for field in action.fields}
+        kept = {name: one for name, one in (current.get(member) or {}).items() if name not in names}
+        rest = {name: one for name, one in current.items() if name not in _ANSWERED}
+        return rest | {member: kept | typed}
 
     async def _again(
         self,

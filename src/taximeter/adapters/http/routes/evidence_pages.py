@@ -44,6 +44,7 @@ class EvidencePages:
             ("/events", self.event),
             ("/rollouts", self.rollouts),
             ("/rollouts/{id}", self.rollout),
+            ("/backtests/{id}", self.backtest),
         ]
         return [Route("GET", path, self._frame.seen_by("read", page), None) for path, page in pages]
 
@@ -111,3 +112,9 @@ class EvidencePages:
             request, "rollout.html",
             rollout=one, assigned=assigned["items"], following=assigned["next"],
         )  # fmt: skip
+
+    async def backtest(self, request: Request) -> Response:
+        path = f"/v1/backtests/{segment(request.params['id'])}"
+        return self._frame.page(
+            request, "backtest.html", job=await self._inward.read(request, path)
+        )

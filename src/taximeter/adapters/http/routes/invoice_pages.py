@@ -23,6 +23,7 @@ DOCUMENTS: Final = ("pdf", "html", "xml", "csv")
 LINE_FILE: Final = "events.jsonl"
 _ROWS: Final = 50
 _EVENTS: Final = 100
+_ASKED: Final = ("format", "from", "to")
 _STATUSES: Final = tuple(status.value for status in Status)
 
 
@@ -40,6 +41,8 @@ class InvoicePages:
             (f"{one}/lines/{{line}}", self.line),
             (f"{one}/lines/{{line}}/{LINE_FILE}", self.file),
             *((f"{one}.{kind}", self.file) for kind in (*DOCUMENTS, "json")),
+            ("/exports/invoice-lines", self.file),
+            ("/exports/focus", self.file),
         ]
         return [Route("GET", path, self._frame.seen_by("read", page), None) for path, page in pages]
 
@@ -104,8 +107,8 @@ async def passed_on(inward: Inward, request: Request, path: str) -> Answer:
     Args:
         path: Without "/v1".
     """
-    chosen = {"format": request.query["format"]} if "format" in request.query else {}
-    return await inward.fetch(request, f"/v1{path.removesuffix('.json')}", **chosen)
+    asked = {name: request.query[name] for name in _ASKED if name in request.query}
+    return await inward.fetch(request, f"/v1{path.removesuffix('.json')}", **asked)
 
 
 def paper_of(
