@@ -5,7 +5,7 @@ Adjustments: old periods that something came late for, rated again, on the next 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -80,37 +80,52 @@ class OpenCorrections:
     """
 
     def __init__(self, entries: Sequence[LateUsage], periods: Iterable[Corrected]) -> None:
-        self.entries = entries
-        self._periods = list(periods)
+        self._entries: dict[tuple[str, int], list[LateUsage]] = {}
+        for entry in entries:
+            key = (entry.subscription, entry.period_start)
+            self._entries.setdefault(key, []).append(entry)
+        self._periods: dict[str, list[Corrected]] = {}
+        for one in periods:
+            self._periods.setdefault(one.due.subscription.id, []).append(one)
+
+    def entries_of(self, draft: Invoice) -> list[LateUsage]:
+        """Late usage of the periods that a draft bills as a whole."""
+        return [
+            entry
+            for cover in draft.covered
+            if cover.part == WHOLE
+            for entry in self._entries.get((cover.subscription, cover.period.start), ())
+        ]
 
     def take(self, bill: Bill) -> list[Corrected]:
-        """Those of the subscriptions on a bill, in its currency."""
-        subscriptions = {due.subscription.id for due in bill.dues}
-        return self._take(
-            lambda one: (
-                one.due.subscription.id in subscriptions
-                and one.original.currency == bill.dues[0].currency
-            )
-        )
+        """Old periods of the subscriptions on a bill, in its currency, oldest first."""
+        currency = bill.dues[0].currency
+        taken: list[Corrected] = []
+        for subscription in dict.fromkeys(due.subscription.id for due in bill.dues):
+            own = self._periods.pop(subscription, [])
+            taken += [one for one in own if one.original.currency == currency]
+            others = [one for one in own if one.original.currency != currency]
+            if others:
+                self._periods[subscription] = others
+        return taken
 
     def of(self, invoice: Invoice) -> list[Corrected]:
-        """Those of the periods that a draft corrects."""
+        """Those of the periods that an invoice bills or corrects."""
         periods = {(cover.subscription, cover.period.start) for cover in invoice.covered}
-        return self._take(lambda one: (one.due.subscription.id, one.due.period.start) in periods)
+        return [
+            one
+            for subscription in dict.fromkeys(cover.subscription for cover in invoice.covered)
+            for one in self._periods.get(subscription, ())
+            if (subscription, one.due.period.start) in periods
+        ]
 
     def without_next(self, tenant: Tenant, now: int) -> Iterator[list[Corrected]]:
         """Those of subscriptions that have ended, so that no other bill comes; one bill each."""
-        for subscription in sorted({one.due.subscription.id for one in self._periods}):
+        for subscription, own in sorted(self._periods.items()):
             end = tenant.timeline(tenant.subscriptions[subscription]).end
             if end is not None and end <= now:
-                own = [one for one in self._periods if one.due.subscription.id == subscription]
                 for currency in sorted({one.original.currency for one in own}):
                     yield [one for one in own if one.original.currency == currency]
-
-    def _take(self, wanted: Callable[[Corrected], bool]) -> list[Corrected]:
-        taken = [one for one in self._periods if wanted(one)]
-        self._periods = [one for one in self._periods if one not in taken]
-        return taken
 
 
 async def open_corrections(

@@ -81,7 +81,7 @@ async def close(core: Core, tenant: Tenant, as_of: int, actor: str) -> Closed:
                 draft = await assembled(core, tenant, bill, usages, billed, upto, corrected=own)
                 if await store_draft(core, tenant, draft, now, actor):
                     created.append(draft.invoice.id)
-                    await billed_anew(core, draft.invoice, upto, late.entries)
+                    await billed_anew(core, draft.invoice, upto, late.entries_of(draft.invoice))
                 await asyncio.sleep(0)
         for own in late.without_next(tenant, now):
             last = await corrections_alone(core, tenant, own, upto)

@@ -238,15 +238,16 @@ async def drafts_to_reprice(core: Core, tenant: Tenant) -> list[str]:
 
 
 async def billed_anew(core: Core, draft: Invoice, upto: int, entries: Iterable[LateUsage]) -> None:
-    """What is open for periods that a draft bills as a whole, as of a position, is on it."""
+    """
+    What is open for periods that a draft bills as a whole, as of a position, is on it.
+
+    Args:
+        entries: Of those periods.
+    """
     now = core.clock.now()
-    whole = {
-        (cover.subscription, cover.period.start) for cover in draft.covered if cover.part == WHOLE
-    }
     done = [
         replace(one, status="repriced", by_invoice=draft.id, settled_at=now)
         for one in entries
-        if (one.subscription, one.period_start) in whole
         if one.status in OPEN and one.position <= upto
     ]
     if done:

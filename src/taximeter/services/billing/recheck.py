@@ -90,15 +90,15 @@ async def recheck_all(
             again, _ = _of_group(groups, one.group)
             late[place][line_id] = again.events - counted[place, line_id][0].events
     checked = []
-    for place, (one, invoice) in enumerate(zip(stored, invoices, strict=True)):
+    for place, (document, invoice) in enumerate(zip(stored, invoices, strict=True)):
         lines = [
             _adjusting(line, rated_again(line, scoped[key], *counted[key], invoice.currency))
             if (key := (place, line.id)) in scoped
             else line
             for line in invoice.lines
         ]
-        whole = await fees_again(core, tenant, invoice, lines, one.created_at)
-        checked.append(Rechecked(one, invoice, tuple(whole), late[place]))
+        whole = await fees_again(core, tenant, invoice, lines, document.created_at)
+        checked.append(Rechecked(document, invoice, tuple(whole), late[place]))
     return checked
 
 

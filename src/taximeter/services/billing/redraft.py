@@ -52,7 +52,7 @@ async def refresh(core: Core, tenant: Tenant, invoice_id: str, actor: str) -> St
         draft = await _again(core, tenant, parse_invoice(stored.document), billed, late, upto)
         entry = audit(tenant, core.clock.now(), actor, "invoice.refresh", invoice_id)
         again = await redrafted(core, stored, draft, entry)
-        await billed_anew(core, draft.invoice, upto, late.entries)
+        await billed_anew(core, draft.invoice, upto, late.entries_of(draft.invoice))
         return again
 
 
