@@ -438,7 +438,16 @@ function beginPolling(everyMs) {
   }, everyMs);
 }
 
+/** Where the pages do not fit side by side, the name of this one is in sight. */
+function showWhereWeAre() {
+  const here = document.querySelector(".top nav [aria-current]");
+  if (!here) return;
+  const nav = here.parentElement;
+  nav.scrollLeft = here.offsetLeft - nav.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  showWhereWeAre();
   byId("theme").hidden = false;
   byId("theme").addEventListener("click", toggleTheme);
   for (const button of document.querySelectorAll("[data-copy]")) {
