@@ -342,3 +342,40 @@ def test_what_was_written_off_is_no_gap(scene: Scene) -> None:
     scene.set_clock("2026-12-02T12:00:00Z")
     scene.close()
     assert scene.ask("POST", "/v1/reconciliation/run")["items"] == []
+
+
+def test_an_adjustment_is_taxed_at_the_rate_of_its_own_period(scene: Scene) -> None:
+    """K6: on the sum of each rate's lines, rounded once per rate."""
+    rate = {"name": "VAT", "country": "DE"}
+    rates = [
+        rate | {"rate": "0.19", "until": "2026-11-01T00:00:00Z"},
+        rate | {"rate": "0.16", "from": "2026-11-01T00:00:00Z"},
+    ]
+    tax = {"registrations": [{"country": "DE"}], "rates": rates}
+    scene.ask("PUT", "/v1/billing/settings", {"tax": tax})
+    scene.customer(billing={"name": "Acme", "country": "DE"})
+    scene.send(event("1", 100, time=OCTOBER))
+    assert issued(scene)["tax"] == "1.90"
+    scene.send([event("late", 100, time=OCTOBER), event("2", 50)])
+    scene.set_clock("2026-12-02T12:00:00Z")
+    november = issued(scene)
+    assert sorted((one["rate"], one["taxable"], one["amount"]) for one in november["taxes"]) == [
+        ("0.16", "5.00", "0.80"), ("0.19", "10.00", "1.90"),
+    ]  # fmt: skip
+    assert november["total"] == "17.70"
+
+
+def test_all_subscriptions_on_one_invoice_are_adjusted_together(scene: Scene) -> None:
+    scene.ask("PUT", "/v1/billing/settings", {"consolidate": "customer"})
+    scene.customer("child", parent="acme", paid_by_parent=True)
+    scene.subscribe("child", start="2026-10-01T00:00:00Z")
+    scene.send([event("1", 100, time=OCTOBER), event("2", 100, subject="child", time=OCTOBER)])
+    assert issued(scene)["total"] == "20.00"
+    scene.send([event("3", 10, time=OCTOBER), event("4", 20, subject="child", time=OCTOBER)])
+    scene.set_clock("2026-12-02T12:00:00Z")
+    november = issued(scene)
+    lines = adjustments(november)
+    assert [(line.get("customer"), line["amount"]) for line in lines] == [
+        (None, "1.00"), ("child", "2.00"),
+    ]  # fmt: skip
+    assert scene.ask("GET", f"/v1/invoices/{november['id']}/verify")["ok"]
