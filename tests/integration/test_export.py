@@ -27,7 +27,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def scene(server: Served) -> Scene:
-    return populate(server)
+    scene = populate(server)
+    scene.ask("PUT", "/v1/billing/settings", {"due_days": 10})
+    scene.ask("PUT", "/v1/coupons/WELCOME", {"percent": 10})
+    scene.ask("POST", "/v1/customers/acme/discounts", {"coupon": "WELCOME"}, status=201)
+    payment = {"id": "wire-1", "customer": "acme", "amount": "1", "currency": "USD"}
+    scene.ask("POST", "/v1/payments", payment, status=201)
+    (invoice,) = scene.ask("GET", "/v1/invoices", customer="bolt")["items"]
+    note = {"reason": "an outage", "amount": "1"}
+    scene.ask("POST", f"/v1/invoices/{invoice['id']}/credit-notes", note, status=201)
+    return scene
 
 
 @pytest.fixture
@@ -77,6 +86,16 @@ def test_everything_is_exported_once_and_in_order(
         assert scene.invoice(invoice["id"]) == invoice
     assert len(lines(place, "ledger.jsonl")) == 2
     assert lines(place, "journal.jsonl")
+    versions = lines(place, "catalog.jsonl")
+    assert [one["version"] for one in versions] == list(range(1, len(versions) + 1))
+    assert versions[-1]["document"] == scene.ask("GET", "/v1/catalog")
+    assert {one["id"] for one in lines(place, "payments.jsonl")} == {"wire-1"}
+    assert [one["reason"] for one in lines(place, "credit_notes.jsonl")] == ["an outage"]
+    (settings,) = lines(place, "billing_settings.jsonl")
+    assert settings["document"]["due_days"] == 10
+    for name in ("coupons", "discounts"):
+        assert len(lines(place, f"{name}.jsonl")) == 1
+    assert lines(place, "late_usage.jsonl")
     assert manifest["files"]["customers.jsonl"]["items"] == 2
     assert export(str(place), "--check") == {
         "ok": True, "files": len(manifest["files"]), "differences": [],

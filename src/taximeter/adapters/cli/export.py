@@ -28,6 +28,16 @@ ATTRIBUTES: Final = (
     "taximeterposition", "taximeterreceived", "taximeterretractedat",
 )  # fmt: skip
 
+_LISTS: Final = {
+    "coupons": "/v1/coupons",
+    "invoices": "/v1/invoices",
+    "credit_notes": "/v1/credit-notes",
+    "late_usage": "/v1/late-usage",
+    "payments": "/v1/payments",
+    "journal": "/v1/accounting/journal",
+}
+"""Files of what the API lists page by page."""
+
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 
 
@@ -64,8 +74,10 @@ def export(
     server: Server = HERE,
 ) -> int:
     """
-    Save all events (as CloudEvents), invoices, ledgers, the journal, customers, subscriptions and
-    the catalogue. Run again, it goes on where it was interrupted, or adds what is new.
+    Save all events (as CloudEvents), and what the books hold: customers and their discounts,
+    subscriptions, every version of the catalogue and of the settings, coupons, invoices, credit
+    notes, late usage, payments, ledgers, the journal. Run again, it goes on where it was
+    interrupted, or adds what is new.
 
     Parameters
     ----------
@@ -211,15 +223,25 @@ def _books(client: Client) -> Iterator[tuple[str, list[Any]]]:
     yield "retractions", [_cloudevent(one) for one in taken_back]
     yield "customers", customers
     yield "subscriptions", list(_all(client, "/v1/subscriptions"))
-    yield "catalog", [client.get("/v1/catalog")]
-    yield "invoices", list(_all(client, "/v1/invoices"))
-    yield "journal", list(_all(client, "/v1/accounting/journal"))
-    ledger = [
-        transaction
-        for customer in customers
-        for transaction in _all(client, f"/v1/customers/{segment(customer['key'])}/ledger")
-    ]
-    yield "ledger", ledger
+    yield "catalog", list(_versions(client, "/v1/catalog"))
+    yield "billing_settings", list(_versions(client, "/v1/billing/settings"))
+    for name, path in _LISTS.items():
+        yield name, list(_all(client, path))
+    for name in ("discounts", "ledger"):
+        yield (
+            name,
+            [
+                one
+                for customer in customers
+                for one in _all(client, f"/v1/customers/{segment(customer['key'])}/{name}")
+            ],
+        )
+
+
+def _versions(client: Client, path: str) -> Iterator[dict[str, Any]]:
+    """Each version, oldest first, with its document."""
+    for one in sorted(_all(client, f"{path}/versions"), key=lambda one: int(one["version"])):
+        yield one | {"document": client.get(path, version=one["version"])}
 
 
 def _all(client: Client, path: str, **query: Any) -> Iterator[dict[str, Any]]:
