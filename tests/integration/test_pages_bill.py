@@ -555,3 +555,14 @@ def test_a_portal_passes_on_nothing_of_another_customer(
         assert server.get(f"{other}/invoices/{issued}{path}", key="").status == 404
     assert server.get(f"{other}/credit-notes/{note}.pdf", key="").status == 404
     assert note not in server.get(other, key="").text
+
+
+@pytest.mark.parametrize("ending", [".pdf", ".html", ".csv", ".json"])
+def test_an_id_that_ends_like_a_document_opens_nothing(
+    server: Served, acme: str, issued: str, ending: str
+) -> None:
+    server.put(f"/v1/customers/other-{acme}", {})
+    for path in (portal(server, acme), portal(server, f"other-{acme}"), ""):
+        assert server.get(f"{path}/invoices/{issued}{ending}/lines/line_2").status == 404
+    other = portal(server, f"other-{acme}")
+    assert server.get(f"{other}/invoices/{issued}{ending}.json", key="").status == 404

@@ -14,9 +14,10 @@ from urllib.parse import urlencode
 import msgspec
 
 from taximeter.adapters.http.idempotency import Idempotency
-from taximeter.adapters.http.messages import Request, Response, StreamResponse
+from taximeter.adapters.http.messages import JSON, Request, Response, StreamResponse
 from taximeter.adapters.http.problems import problem
 from taximeter.adapters.http.routing import Answer, Route, Router
+from taximeter.errors import NotFound
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -40,7 +41,9 @@ class Inward:
             TaximeterError: As the operation.
         """
         answer = await self.fetch(request, path, **query)
-        assert isinstance(answer, Response), "a page reads no stream"
+        if not isinstance(answer, Response) or answer.content_type != JSON:
+            # An id that ends like a document leads to that document.
+            raise NotFound("not_found", "There is nothing at this path.")
         return _decode(answer.body)
 
     async def fetch(self, request: Request, path: str, **query: str | int | None) -> Answer:
