@@ -27,6 +27,7 @@ NOTES = ("POST", "/v1/invoices/inv_1/credit-notes")
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     with running_stub() as found:
+        found.routes["GET", "/v1/invoices/inv_1"] = Answer(body={"id": "inv_1"})
         monkeypatch.setenv("TAXIMETER_URL", found.url)
         monkeypatch.delenv("TAXIMETER_KEY", raising=False)
         yield found
@@ -89,6 +90,14 @@ def test_a_credit_note_of_lines_or_of_an_amount(stub: Stub, capsys: Capture) -> 
     asked = len(stub.asked)
     assert main(["credit-note", "create", "inv_1", "--reason", "x", "--line", "=4"]) == 2
     assert len(stub.asked) == asked
+
+
+def test_an_invoice_can_be_named_by_its_number(stub: Stub, capsys: Capture) -> None:
+    stub.routes[NOTES] = Answer(201, NOTE)
+    items = [{"id": "inv_1", "number": "INV-000001"}]
+    stub.routes["GET", "/v1/invoices"] = Answer(body={"items": items, "next": None})
+    assert main(["credit-note", "create", "INV-000001", "--reason", "outage"]) == 0
+    assert main(["credit-note", "create", "INV-000002", "--reason", "outage"]) == 2
 
 
 def test_one_that_waits_is_approved_or_rejected(stub: Stub, capsys: Capture) -> None:

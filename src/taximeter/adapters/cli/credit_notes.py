@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from taximeter.adapters.cli.common import Server, console, plain_time, print_json, segment
 from taximeter.adapters.cli.failures import OK
+from taximeter.adapters.cli.invoices import find_invoice
 from taximeter.errors import Rejected
 
 HERE = Server()
@@ -32,7 +33,7 @@ def create(
     Parameters
     ----------
     invoice
-        Its id.
+        Its id or number.
     reason
         Why; the customer reads it.
     line
@@ -46,8 +47,9 @@ def create(
     if line:
         body["lines"] = [_line(one) for one in line]
     body |= {name: v for name, v in (("amount", amount), ("id", id)) if v is not None}
-    path = f"/v1/invoices/{segment(invoice)}/credit-notes"
-    return _told(server.client().post(path, body), server)
+    client = server.client()
+    path = f"/v1/invoices/{segment(find_invoice(client, invoice)['id'])}/credit-notes"
+    return _told(client.post(path, body), server)
 
 
 @credit_note.command(name="list")
@@ -60,13 +62,15 @@ def listed(
     Parameters
     ----------
     invoice
-        Only of this one.
+        Only of this one, by its id or number.
     customer
         Only of this one.
     """
-    query = {"invoice": invoice, "customer": customer}
+    client = server.client()
+    only = None if invoice is None else find_invoice(client, invoice)["id"]
+    query = {"invoice": only, "customer": customer}
     asked = {name: value for name, value in query.items() if value is not None}
-    answer = server.client().get("/v1/credit-notes", **asked)
+    answer = client.get("/v1/credit-notes", **asked)
     if server.json:
         print_json(answer)
         return OK
@@ -132,14 +136,15 @@ def correct(
     Parameters
     ----------
     invoice
-        Its id.
+        Its id or number.
     mode
         adjust: a draft of adjustments alone. credit_note: give back what came out too high.
     reason
         Why; the customer reads it on a credit note.
     """
-    path = f"/v1/invoices/{segment(invoice)}/correct"
-    made = server.client().post(path, {"mode": mode, "reason": reason})
+    client = server.client()
+    path = f"/v1/invoices/{segment(find_invoice(client, invoice)['id'])}/correct"
+    made = client.post(path, {"mode": mode, "reason": reason})
     if mode == "credit_note":
         return _told(made, server)
     if server.json:
