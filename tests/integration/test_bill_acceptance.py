@@ -135,3 +135,16 @@ def test_explain_says_how_an_adjustment_comes_about(
     )
     assert main(["explain", first["id"], "line_2", "--url", scene.server.url]) == 0
     assert "less 1.00 by the discount friends" in capsys.readouterr().out
+
+
+# --- corrections ------------------------------------------------------------------------------
+
+
+def test_a_correction_says_what_was_asked_for_as_it_was_asked(scene: Scene) -> None:
+    scene.open(plan(), start="2026-10-01T00:00:00Z")
+    scene.set_clock(OCTOBER)
+    scene.send(event("1", 10, time=OCTOBER))
+    query = {"action": "retract", "customer": "acme", "from": OCTOBER, "to": ENDS[0]}
+    preview = scene.ask("POST", "/v1/corrections/preview", query)["preview"]
+    body = query | {"preview": preview, "reason": "a test"}
+    assert scene.ask("POST", "/v1/corrections", body, status=201)["request"] == query

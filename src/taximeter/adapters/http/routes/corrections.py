@@ -380,7 +380,7 @@ def _json(one: StoredCorrection) -> dict[str, Any]:
         "status": one.status,
         "reason": one.reason,
         "events": one.events,
-        "request": one.request,
+        "request": _as_asked(one.request),
         "made_by": one.made_by,
         "made_at": format_instant(one.made_at),
         "approved_by": one.approved_by,
@@ -388,4 +388,13 @@ def _json(one: StoredCorrection) -> dict[str, Any]:
         "position": f"0:{one.last}" if one.last else None,
         "reverts": one.reverts,
         "reverted_by": one.reverted_by,
+    }
+
+
+def _as_asked(request: dict[str, Any]) -> dict[str, Any]:
+    """Its span as it was sent, in instants."""
+    span = {"start": "from", "end": "to"}
+    return {
+        span.get(name, name): format_instant(value) if name in span else value
+        for name, value in request.items()
     }
