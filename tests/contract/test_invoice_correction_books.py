@@ -59,7 +59,7 @@ def late(id: str = "late_1", **members: object) -> LateUsage:
     return replace(one, **members)
 
 
-def invoice_of(books: SqliteBooks, minor: int = 1000) -> Invoice:
+def invoice_of(books: SqliteBooks, minor: int = 1000, subjects: tuple[str, ...] = ()) -> Invoice:
     """Issued, over 10.00."""
     line = Line(
         id="line_1", kind=Kind.FLAT, description="fee", price="pro/fee@1", period=Period(0, 10),
@@ -67,7 +67,7 @@ def invoice_of(books: SqliteBooks, minor: int = 1000) -> Invoice:
     )  # fmt: skip
     draft = Invoice(
         id="inv_1", customer="acme", subscription="sub_1", currency="EUR", period=Period(0, 10),
-        lines=(line,),
+        lines=(line,), subjects=subjects,
     )  # fmt: skip
 
     def stored(invoice: Invoice) -> StoredInvoice:
@@ -126,6 +126,15 @@ def test_what_a_void_invoice_had_settled_is_open_again(books: SqliteBooks) -> No
     assert stored is not None
     books.replace_invoice(replace(stored, status="void"), stored.status, audit())
     assert [one.status for one in books.open_late(NS)] == ["adjusted"]
+
+
+def test_who_was_billed_for_a_subject(books: SqliteBooks) -> None:
+    invoice = invoice_of(books, subjects=("acme", HOSTILE))
+    assert books.billed_to(NS, ["acme", HOSTILE, "bot"]) == {"acme": {"acme"}, HOSTILE: {"acme"}}
+    stored = books.invoice(NS, invoice.id)
+    assert stored is not None
+    books.replace_invoice(replace(stored, status="void"), stored.status, audit())
+    assert books.billed_to(NS, ["acme", HOSTILE]) == {}
 
 
 # --- credit notes -----------------------------------------------------------------------------

@@ -181,6 +181,21 @@ def test_a_subject_claimed_later_is_billed_for_its_past(scene: Scene) -> None:
     assert [line["amount"] for line in adjustments(issued(scene))] == ["5.00"]
 
 
+def test_a_subject_that_moves_is_not_billed_twice(scene: Scene) -> None:
+    scene.customer(subjects=["bot"])
+    scene.customer("beta")
+    scene.subscribe("beta", start="2026-10-01T00:00:00Z")
+    scene.send([event("1", 100, subject="bot", time=OCTOBER), event("2", 1, subject="beta")])
+    for draft in scene.close():
+        scene.ask("POST", f"/v1/invoices/{draft['id']}/finalize")
+    scene.customer(subjects=[])
+    scene.customer("beta", subjects=["bot"])
+    scene.send(event("late", 10, subject="beta", time=OCTOBER))
+    scene.set_clock("2026-12-02T12:00:00Z")
+    lines = [line for draft in scene.close() for line in adjustments(draft)]
+    assert [line["amount"] for line in lines] == ["1.00"]
+
+
 def test_what_comes_after_the_last_invoice_has_one_of_its_own(scene: Scene) -> None:
     scene.send(event("1", 100, time=OCTOBER))
     (subscription,) = scene.ask("GET", "/v1/subscriptions")["items"]

@@ -80,12 +80,22 @@ def test_a_quantity_is_taken_back_at_what_it_cost(scene: Scene) -> None:
     assert (note["total"], note["lines"][0]["quantity"]) == ("2.50", "250")
 
 
+def test_an_amount_is_a_number_or_text_and_exact(scene: Scene) -> None:
+    invoice = october(scene)
+    first = credit(scene, invoice, id="a", amount=5.1)
+    assert first["total"] == "5.10"
+    assert credit(scene, invoice, id="a", amount="5.1") == first
+    line = {"line": "line_1", "amount": 1.15}
+    assert credit(scene, invoice, lines=[line])["total"] == "1.15"
+
+
 def test_all_of_it_leaves_nothing_to_pay(scene: Scene) -> None:
     invoice = october(scene)
     assert credit(scene, invoice)["total"] == "60.00"
     assert scene.invoice(invoice["id"])["status"] == "paid"
-    problem = credit(scene, invoice, status=422)
-    assert problem["code"] == "exceeds_invoice"
+    for wish in ({}, {"amount": "0.01"}):
+        assert credit(scene, invoice, status=422, **wish)["code"] == "exceeds_invoice"
+    assert scene.ask("GET", f"/v1/invoices/{invoice['id']}/verify")["ok"]
 
 
 @pytest.mark.parametrize(

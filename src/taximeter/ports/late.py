@@ -82,6 +82,11 @@ class LateBooks(Protocol):
         """All of a period, oldest first."""
         ...
 
+    def billed_to(self, namespace: str, subjects: Sequence[str]) -> dict[str, set[str]]:
+        """Subject -> customers that were billed for it, on invoices that are not void; subjects
+        without are absent. Looks at every invoice."""
+        ...
+
     def late(self, namespace: str, late_id: str) -> LateUsage | None: ...
     def settle_late(
         self, found: Sequence[LateUsage], expected: Sequence[str], audit: AuditEntry | None = None

@@ -57,7 +57,7 @@ async def put_customer(core: Core, tenant: Tenant, customer: Customer, actor: st
             await _replace(core, tenant, known, customer)
         if known is not None:
             new = set(customer.all_subjects) - set(known.all_subjects)
-            await claimed(core, tenant, new)
+            await claimed(core, tenant, customer.key, new)
         return customer
 
 

@@ -17,6 +17,19 @@ from taximeter.ports.audit import AuditEntry
 from taximeter.ports.late import LateUsage
 
 _COLUMNS: Final = "l.rank, l.status, l.document"
+_BILLED_TO: Final = """
+WITH documents AS (
+    SELECT customer, CAST(document AS TEXT) AS document FROM invoices
+    WHERE namespace = :namespace AND status <> 'void'
+), billed AS (
+    SELECT customer, json_extract(document, '$.subjects') AS subjects FROM documents
+    UNION ALL
+    SELECT json_extract(cover.value, '$.customer'), json_extract(cover.value, '$.subjects')
+    FROM documents, json_each(document, '$.covers') AS cover
+)
+SELECT DISTINCT subject.value, customer FROM billed, json_each(subjects) AS subject
+WHERE subject.value IN (SELECT value FROM json_each(:subjects))
+"""
 _decoder = msgspec.json.Decoder(LateUsage)
 
 
@@ -75,6 +88,15 @@ class LateTable:
                 (namespace, subscription, start),
             )
             return [_to_late(*one) for one in found]
+
+    def billed_to(self, namespace: str, subjects: Sequence[str]) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        with self._connection.read() as sqlite:
+            for subject, customer in sqlite.execute(
+                _BILLED_TO, {"namespace": namespace, "subjects": rows.to_json(list(subjects))}
+            ):
+                found.setdefault(subject, set()).add(customer)
+        return found
 
     def late(self, namespace: str, late_id: str) -> LateUsage | None:
         with self._connection.read() as sqlite:

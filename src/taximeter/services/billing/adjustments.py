@@ -55,6 +55,16 @@ class Corrected(msgspec.Struct, frozen=True):
     usage: list[Usage]
 
 
+async def never_billed(
+    core: Core, tenant: Tenant, customer: str, subjects: Sequence[str]
+) -> list[str]:
+    """Those of the subjects that no other customer was billed for: one that moved stays billed."""
+    if not subjects:
+        return []
+    billed = await core.books.run(core.books.books.billed_to, tenant.name, subjects)
+    return [one for one in subjects if not billed.get(one, set()) - {customer}]
+
+
 class Adjusted(msgspec.Struct, frozen=True):
     """
     What it comes to.
@@ -155,8 +165,8 @@ async def corrected_periods(
     for (start, subscription), own in sorted(by_period.items()):
         original = await _original(core, tenant, subscription, start)
         if original is not None:
-            due = due_again(tenant, original, cover_of_period(original, subscription, start))
-            due = await with_drawn(core, tenant, due)
+            cover = cover_of_period(original, subscription, start)
+            due = await with_drawn(core, tenant, await due_again(core, tenant, original, cover))
             found.append(Corrected(due, original, tuple(own), []))
     counted: list[Corrected] = []
     for first in range(0, len(found), PERIODS_PER_RECOUNT):
@@ -188,10 +198,10 @@ def cover_of_period(invoice: Invoice, subscription: str, start: int) -> Cover:
     return next(one for one in invoice.covered if _is_whole(one, subscription, start))
 
 
-def due_again(tenant: Tenant, invoice: Invoice, cover: Cover) -> Due:
+async def due_again(core: Core, tenant: Tenant, invoice: Invoice, cover: Cover) -> Due:
     """
-    What was due, in the invoice's currency and by the rates it cites, of everybody who was billed
-    then and everybody the customer has claimed since.
+    What was due, in the invoice's currency and by the rates it cites, of all subjects that were
+    billed then and all that the customer has claimed since, if nobody else was billed for them.
     """
     subscription = tenant.subscriptions[cover.subscription]
     cited = [one.version for line in invoice.lines for one in line.conversions]
@@ -202,7 +212,9 @@ def due_again(tenant: Tenant, invoice: Invoice, cover: Cover) -> Due:
         currency=invoice.currency,
         rates_version=max(cited, default=None),
     )
-    subjects = tuple(dict.fromkeys((*cover.subjects, *due.customer.all_subjects)))
+    claimed = [one for one in due.customer.all_subjects if one not in cover.subjects]
+    new = await never_billed(core, tenant, due.customer.key, claimed)
+    subjects = (*cover.subjects, *new)
     return replace(due, customer=replace(due.customer, subjects=subjects))
 
 

@@ -27,7 +27,12 @@ from taximeter.money import format_minor
 from taximeter.notices.notice import LATE_USAGE_HELD
 from taximeter.ports import LateQuery, LateRow, LateUsage
 from taximeter.quantities import format_quantity
-from taximeter.services.billing.adjustments import adjusted, corrected_periods, outcomes
+from taximeter.services.billing.adjustments import (
+    adjusted,
+    corrected_periods,
+    never_billed,
+    outcomes,
+)
 from taximeter.services.billing.dues import counter_of, due_of
 from taximeter.services.core import Core, audit
 from taximeter.services.ids import new_id
@@ -92,10 +97,11 @@ async def look(core: Core, tenant: Tenant) -> None:
             await core.books.run(core.books.books.settle_late, found, OPEN)
 
 
-async def claimed(core: Core, tenant: Tenant, subjects: Collection[str]) -> None:
+async def claimed(core: Core, tenant: Tenant, customer: str, subjects: Collection[str]) -> None:
     """
-    Usage of subjects that a customer newly claims, in periods it was billed for, is late. Called
-    under the lock of the namespace, when the customer has them.
+    Usage of subjects that a customer newly claims, in periods it was billed for, is late, unless
+    somebody else was billed for it. Called under the lock of the namespace, when the customer has
+    them.
     """
     books = core.books.books
     until = await core.books.run(books.billed_until, tenant.name)
@@ -103,7 +109,8 @@ async def claimed(core: Core, tenant: Tenant, subjects: Collection[str]) -> None
         return
     upto = await core.upto()
     billed = await core.books.run(books.billed_periods, tenant.name)
-    query = LateQuery(tenant.name, 0, upto, until, tuple(sorted(subjects)))
+    new = await never_billed(core, tenant, customer, sorted(subjects))
+    query = LateQuery(tenant.name, 0, upto, until, tuple(new))
     found = await _by_meter(core, tenant, billed, await core.store.late(query))
     if found:
         position = await core.books.run(books.late_position, tenant.name)

@@ -170,7 +170,7 @@ async def _again(core: Core, tenant: Tenant, subscription_id: str, start: int) -
         for cover in invoice.covered:
             key = (cover.subscription, cover.period.start, cover.part)
             if key == (subscription_id, start, "period"):
-                return _Again(due_again(tenant, invoice, cover), invoices)
+                return _Again(await due_again(core, tenant, invoice, cover), invoices)
     subscription = tenant.subscriptions[subscription_id]
     return _Again(
         due_of(tenant, subscription, tenant.timeline(subscription).index(start)), invoices
