@@ -272,7 +272,11 @@ def test_what_is_given_up_says_so(server: Served, issued: str) -> None:
 
 
 def test_a_credit_note_is_made_from_the_invoice(server: Served, issued: str) -> None:
-    assert "line_2 tokens: 14.80" in page(server, f"/do/credit?id={issued}")
+    asked = {"id": issued, "lines": "line_2=4.00", "reason": "an outage", "preview": 1}
+    shown = page(server, f"/do/credit?{urlencode(asked)}")
+    assert "tokens ( line_2 ): −4.00 VAT 19%: −0.76 Taken back: 4.76 EUR ." in shown
+    assert "second person" in page(server, f"/do/credit?{urlencode(asked | {'lines': ''})}")
+    assert server.get(f"/v1/invoices/{issued}/credit-notes").json()["items"] == []
     shown = after(server, send(server, "credit", id=issued, lines="line_2=4.00", reason=EVIL))
     assert "tokens line_2 −4.00 Subtotal −4.00 VAT 19% −0.76 Total −4.76 EUR" in shown
     shown = page(server, f"/invoices/{issued}")
@@ -491,7 +495,7 @@ def test_text_of_others_stays_text_on_every_page(server: Served, acme: str, issu
         *BILL_PAGES, f"/invoices/{issued}", f"/invoices/{issued}/lines/line_2",
         f"/credit-notes/{note}", f"/payments/pe-{acme}", f"/events?id={acme}-2&source=api",
         f"/customers/{acme}/statement", f"/customers/{acme}/billing",
-        f"/events?{urlencode({'id': EVIL})}", f"/do/credit?{urlencode({'id': EVIL})}",
+        f"/events?{urlencode({'id': EVIL})}", f"/do/credit?{urlencode({'id': EVIL, 'preview': 1})}",
         f"/do/correct?{urlencode({'filter': EVIL, 'preview': 1})}",
     ):  # fmt: skip
         shown = server.get(path)

@@ -73,7 +73,12 @@ BILL_ACTIONS: Final = (
                   hint="Over all lines. With neither, all that is left of the invoice."),
             Field("reason", "Reason", required=True, hint="The customer reads it."),
         ),
-        back=_AT_INVOICE, lands=_AT_NOTE, preview=_ABOUT_LINES, is_grave=True,
+        back=_AT_INVOICE, lands=_AT_NOTE,
+        preview=Preview(
+            "/v1/invoices/{id}/credit-notes/preview", "part_preview_credit.html", "POST",
+            fixed=("lines", "amount", "reason"),
+        ),
+        is_grave=True,
     ),
     Action(
         "approve-note", "Issue the credit note", "POST", "/v1/credit-notes/{id}/approve",

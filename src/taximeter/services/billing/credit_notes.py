@@ -23,11 +23,12 @@ from taximeter.invoices.credit_note import (
     amount_of_quantity,
     amounts_of_total,
     draft_note,
+    dump_credit_note,
     left_of_lines,
     parse_credit_note,
 )
 from taximeter.invoices.document import parse_invoice
-from taximeter.invoices.invoice import Invoice
+from taximeter.invoices.invoice import Invoice, Status
 from taximeter.money import exponent, parse_amount
 from taximeter.notices.notice import CREDIT_NOTE_ISSUED
 from taximeter.ports import StoredCreditNote
@@ -89,16 +90,7 @@ async def credit(
     invoice = parse_invoice((await find_invoice(core, tenant, invoice_id)).document)
     _check(wish)
     now = core.clock.now()
-    note = StoredCreditNote(
-        namespace=tenant.name,
-        id=wish.id or new_id("cn"),
-        invoice=invoice_id,
-        customer=invoice.customer,
-        status="pending",
-        request={**_plain(wish), "corrects": corrects},
-        made_by=actor,
-        made_at=now,
-    )
+    note = _asked(tenant, invoice, wish, actor, now, corrects=corrects)
     known = await core.books.run(core.books.books.credit_note, tenant.name, note.id)
     if known is not None:
         return await _again(core, tenant, known, note)
@@ -110,6 +102,29 @@ async def credit(
             await core.books.run(core.books.books.put_credit_note, note, entry)
             return note
     return await _issue(core, tenant, invoice, note, actor, "credit_note.issue")
+
+
+async def foreseen(core: Core, tenant: Tenant, invoice_id: str, wish: NoteWish) -> dict[str, Any]:
+    """
+    What a credit note would come to, and whether it would wait for a second person. Makes none.
+
+    Raises:
+        NotFound, Rejected, Refused: As `credit`.
+    """
+    stored = await find_invoice(core, tenant, invoice_id)
+    invoice = parse_invoice(stored.document)
+    _check(wish)
+    if invoice.number is None or stored.status == Status.VOID.value:
+        raise Refused("invoice_not_issued", f"Invoice {invoice_id!r} is {stored.status}.")
+    now = core.clock.now()
+    note = _asked(tenant, invoice, wish, "", now)
+    built = _built(invoice, note, now)("", await issued_notes(core, tenant, invoice_id))
+    shown = dump_credit_note(built)
+    names = ("currency", "lines", "taxes", "subtotal", "tax", "total", "credits_returned")
+    return {
+        **{name: shown[name] for name in names},
+        "needs_approval": needs_second(tenant, invoice.currency, built.total_minor),
+    }
 
 
 async def approve(core: Core, tenant: Tenant, note_id: str, actor: str) -> StoredCreditNote:
@@ -218,6 +233,21 @@ def note_json(note: StoredCreditNote) -> dict[str, Any]:
         "decided_by": note.decided_by,
         "decided_at": None if note.decided_at is None else format_instant(note.decided_at),
     }
+
+
+def _asked(
+    tenant: Tenant, invoice: Invoice, wish: NoteWish, actor: str, at: int, *, corrects: bool = False
+) -> StoredCreditNote:
+    return StoredCreditNote(
+        namespace=tenant.name,
+        id=wish.id or new_id("cn"),
+        invoice=invoice.id,
+        customer=invoice.customer,
+        status="pending",
+        request={**_plain(wish), "corrects": corrects},
+        made_by=actor,
+        made_at=at,
+    )
 
 
 # --- made -------------------------------------------------------------------------------------

@@ -95,6 +95,14 @@ class CreditNoteRoutes:
                 example={"reason": "an outage", "lines": [{"line": "line_1", "amount": "5.00"}]},
             ),
             Route(
+                "POST", f"{_NOTES}/preview", self.foresee,
+                scope="read", tags=_TAG, summary="What a credit note would come to",
+                description="Its lines and taxes, and whether it would wait. Makes none.",
+                request=NoteWish, response=dict[str, Any],
+                errors=("not_found", "invoice_not_issued", "exceeds_invoice", "invalid_amount"),
+                example={"reason": "an outage", "lines": [{"line": "line_1", "amount": "5.00"}]},
+            ),
+            Route(
                 "GET", _NOTES, self.of_invoice,
                 scope="read", tags=_TAG, summary="Credit notes of an invoice, newest first",
                 query=NotePage, response=NoteList, errors=("not_found",),
@@ -149,6 +157,11 @@ class CreditNoteRoutes:
             self._around.actor(request),
         )
         return json_response(note_json(note), status=201)
+
+    async def foresee(self, request: Request) -> Response:
+        tenant, wish = self._around.tenant(request), request.json(NoteWish)
+        found = await credit_notes.foreseen(self._core, tenant, request.params["id"], wish)
+        return json_response(found)
 
     async def of_invoice(self, request: Request) -> Response:
         query = request.query_as(NotePage)
