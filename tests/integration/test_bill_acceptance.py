@@ -137,6 +137,26 @@ def test_explain_says_how_an_adjustment_comes_about(
     assert "less 1.00 by the discount friends" in capsys.readouterr().out
 
 
+# --- late usage -------------------------------------------------------------------------------
+
+
+def test_the_ledger_of_late_usage_counts_each_unit_once(scene: Scene) -> None:
+    """Two prices bill the same tokens, one of them by the thousand."""
+    document = plan()
+    document["plans"]["pro"]["prices"]["thousands"] = {
+        "type": "per_unit", "meter": "tokens", "unit": 5,
+        "transform": {"divide_by": 1000, "round": "none"}, "group_by": ["model"],
+    }  # fmt: skip
+    scene.open(document, start="2026-10-01T00:00:00Z")
+    scene.set_clock(OCTOBER)
+    scene.send(event("1", 2000, time=OCTOBER))
+    issued(scene, ENDS[0])
+    scene.send(event("late", 600, time=OCTOBER))
+    issued(scene, ENDS[1])
+    (entry,) = scene.ask("GET", "/v1/late-usage")["items"]
+    assert (entry["quantity"], entry["amount"]) == ("600", "603.00")
+
+
 # --- corrections ------------------------------------------------------------------------------
 
 

@@ -355,13 +355,25 @@ def _meter(found: Adjusted, place: Place) -> str | None:
 
 
 def _quantity(found: Adjusted, meter: str) -> int:
-    """How much more the meter counts than is on the newest lines for it."""
-    newest: dict[Place, int] = {}
+    """
+    How much more the meter counts than is on the newest lines for it. Of several prices that count
+    it, each maybe only a part, by the one that sees most of the change.
+    """
+    newest: dict[Place, Line] = {}
     for line in found.billed:
         if line.meter == meter and line.lineage is not None:
-            newest[place_of(line)] = line.quantity_pico
-    counted = sum(line.quantity_pico for line in found.rated if line.meter == meter)
-    return counted - sum(newest.values())
+            newest[place_of(line)] = line
+    more: dict[str, int] = {}
+    for sign, lines in ((1, found.rated), (-1, newest.values())):
+        for line in lines:
+            if line.meter == meter:
+                more[line.price] = more.get(line.price, 0) + sign * _metered_pico(line)
+    return max(more.values(), key=abs, default=0)
+
+
+def _metered_pico(line: Line) -> int:
+    """In units of the meter, whatever the units of the price."""
+    return line.quantity_pico if line.metered_pico is None else line.metered_pico
 
 
 def _written_off(one: LateUsage, withheld: Mapping[Place, int], now: int) -> LateUsage:
