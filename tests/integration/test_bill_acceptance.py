@@ -137,6 +137,34 @@ def test_explain_says_how_an_adjustment_comes_about(
     assert "less 1.00 by the discount friends" in capsys.readouterr().out
 
 
+# --- credit notes -----------------------------------------------------------------------------
+
+
+def test_a_gift_that_a_credit_note_returns_was_never_sold(scene: Scene) -> None:
+    """K19: what an invoice took from promotions goes back to them, and is no revenue."""
+    scene.ask("PUT", "/v1/billing/settings", {"apply_credits": {"usd": "USD"}})
+    scene.open(plan(), start="2026-10-01T00:00:00Z")
+    gift = {"id": "gift", "credit": "usd", "amount": 15}
+    scene.ask("POST", "/v1/customers/acme/grants", gift, status=201)
+    invoice = issued(scene, ENDS[0])
+    assert books(scene)["promotions"] == Decimal(15)
+    path = f"/v1/invoices/{invoice['id']}/credit-notes"
+    scene.ask("POST", path, {"reason": "an outage", "amount": "12"}, status=201)
+    assert books(scene)["promotions"] == Decimal(8)
+    scene.ask("POST", path, {"reason": "all of it"}, status=201)
+    assert scene.ask("GET", "/v1/customers/acme/balance", credit="usd")["balance"] == "15"
+    scene.ask("POST", "/v1/accounting/close", {"month": "2026-10"})
+    assert not any(books(scene).values())
+    assert gaps(scene) == []
+
+
+def test_a_credit_note_of_no_lines_is_not_one_of_all(scene: Scene) -> None:
+    scene.open(plan(), start="2026-10-01T00:00:00Z")
+    path = f"/v1/invoices/{issued(scene, ENDS[0])['id']}/credit-notes"
+    refused = scene.ask("POST", path, {"reason": "a slip", "lines": []}, status=422)
+    assert refused["code"] == "invalid_request"
+
+
 # --- late usage -------------------------------------------------------------------------------
 
 

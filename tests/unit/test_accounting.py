@@ -19,6 +19,7 @@ from taximeter.accounting.entries import (
     entries_of_void,
     entry_of_credit_note,
     entry_of_issue,
+    given_away_minor,
     reversal_of,
 )
 from taximeter.accounting.journal import Account, EntryKind, JournalEntry, totals
@@ -151,6 +152,29 @@ def test_a_credit_note_takes_from_what_is_open_and_gives_back_the_rest() -> None
         "tax_payable": 950, "deferred_revenue": 5_000,
     }  # fmt: skip
     assert entry.balanced
+
+
+def test_credit_that_returns_is_the_last_that_was_taken_and_what_it_had_cost() -> None:
+    """10.00 of a grant that was sold at 0.80, then 20.00 of a gift: 25.00 of it come back."""
+    paid = (AppliedCredit("sold", "usd", 1_000), AppliedCredit("gift", "usd", 2_000))
+    made = invoice([line(10_000)], number="INV-1", credits=paid)
+    funded = {"sold": 800, "gift": 0}
+    parts = [given_away_minor(made, funded, minor) for minor in (0, 500, 2_000, 2_500, 3_000)]
+    assert parts == [0, 500, 2_000, 2_100, 2_200]
+    entry = entry_of_credit_note(
+        "cn_1", made, NOV, nets={"line_1": 9_500}, tax_minor=0, open_minor=7_000,
+        credits_minor=2_500, promotions_minor=2_100,
+    )  # fmt: skip
+    assert amounts(entry) == {
+        "receivable": -7_000, "prepaid_credits": -400, "promotions": -2_100,
+        "deferred_revenue": 9_500,
+    }  # fmt: skip
+    rest = entry_of_credit_note(
+        "cn_2", made, NOV, nets={"line_1": 500}, tax_minor=0, open_minor=0,
+        credits_minor=500, promotions_minor=2_200 - 2_100,
+    )  # fmt: skip
+    booked = [entry_of_issue(made, NOV, funded), entry, rest]
+    assert not any(totals(booked).values()), "what was taken back whole leaves nothing"
 
 
 def test_a_void_leaves_nothing_of_what_was_booked() -> None:

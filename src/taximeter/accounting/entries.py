@@ -135,6 +135,7 @@ def entry_of_credit_note(
     open_minor: int,
     lost_minor: int = 0,
     credits_minor: int = 0,
+    promotions_minor: int = 0,
     cause: Mapping[str, Any] | None = None,
 ) -> JournalEntry:
     """
@@ -147,6 +148,7 @@ def entry_of_credit_note(
         open_minor: What is open on the invoice by now.
         lost_minor: What of it was given up.
         credits_minor: The part that goes back into grants of prepaid credit.
+        promotions_minor: Of that, what nobody had paid for (see `given_away_minor`).
     """
     total_minor = sum(nets.values()) + tax_minor - credits_minor
     off_minor = min(total_minor, open_minor)
@@ -171,12 +173,31 @@ def entry_of_credit_note(
                 Account.RECEIVABLE: -off_minor,
                 Account.BALANCE: -back_minor,
                 Account.WRITE_OFF: -found_minor,
-                Account.CREDITS: -credits_minor,
+                Account.CREDITS: promotions_minor - credits_minor,
+                Account.PROMOTIONS: -promotions_minor,
                 Account.TAX: tax_minor,
                 Account.DEFERRED: sum(nets.values()),
             }
         ),
     )
+
+
+def given_away_minor(invoice: Invoice, funded: Mapping[str, int] | None, last_minor: int) -> int:
+    """
+    What nobody had paid for of the last credit that pays an invoice. What goes back goes back in
+    that order: the credit taken last is the first to return.
+
+    Args:
+        funded: See `entry_of_issue`.
+        last_minor: So much of the credit, 0 to all of it.
+    """
+    given_minor = 0
+    for one in reversed(invoice.credits):
+        part_minor = min(one.amount_minor, last_minor)
+        last_minor -= part_minor
+        free_minor = max(0, one.amount_minor - (funded or {}).get(one.grant, one.amount_minor))
+        given_minor += part_minor * free_minor // one.amount_minor
+    return given_minor
 
 
 def entries_of_void(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -72,10 +72,12 @@ class CreditNoteBooks(Protocol):
         note: StoredCreditNote,
         build: Callable[[str, Sequence[CreditNote]], CreditNote],
         audit: AuditEntry,
+        funded: Mapping[str, int] | None = None,
     ) -> StoredCreditNote:
         """Give it the next number ("CN-000001", ...) of a gapless series, store what
         `build(number, credit notes the invoice has)` returns and book it, in one transaction: if
-        `build` raises, nothing happened. Refused (`invoice_not_issued`) if the invoice is not
+        `build` raises, nothing happened. `funded`: of the credit that pays the invoice, see
+        `accounting.entries`. Refused (`invoice_not_issued`) if the invoice is not
         issued, or void; (`credit_note_settled`) if it was issued or rejected before."""
         ...
 

@@ -5,12 +5,13 @@ Credit notes and disputes in SQLite: `ports.CreditNoteBooks`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
+from taximeter.accounting.entries import given_away_minor
 from taximeter.adapters.books import invoice_table, receivable_table, rows
 from taximeter.adapters.books.connection import Connection
 from taximeter.errors import Refused
@@ -43,6 +44,7 @@ class CreditNoteTable:
         note: StoredCreditNote,
         build: Callable[[str, Sequence[CreditNote]], CreditNote],
         audit: AuditEntry,
+        funded: Mapping[str, int] | None = None,
     ) -> StoredCreditNote:
         with self._connection.write() as sqlite:
             invoice = invoice_table.require(sqlite, note.namespace, note.invoice)
@@ -61,15 +63,21 @@ class CreditNoteTable:
                 note, status="issued", number=built.number, document=credit_note_bytes(built)
             )
             _put(sqlite, issued, number)
+            document = parse_invoice(invoice.document)
+            returned_minor = sum(one.credits_minor for one in earlier)
+            promotions_minor = given_away_minor(
+                document, funded, returned_minor + built.credits_minor
+            ) - given_away_minor(document, funded, returned_minor)
             receivable_table.credited(
                 sqlite,
                 note.namespace,
                 note.id,
-                parse_invoice(invoice.document),
+                document,
                 nets=built.nets,
                 tax_minor=built.tax_minor,
                 now=built.issued_at,
                 credits_minor=built.credits_minor,
+                promotions_minor=promotions_minor,
                 cause={"number": built.number, "reason": built.reason},
             )
             rows.add_audit(sqlite, audit)

@@ -131,6 +131,7 @@ def credited(
     tax_minor: int,
     now: int,
     credits_minor: int = 0,
+    promotions_minor: int = 0,
     cause: Mapping[str, Any] | None = None,
 ) -> Status:
     """
@@ -138,6 +139,7 @@ def credited(
 
     Args:
         credits_minor: The part that goes back into grants of prepaid credit.
+        promotions_minor: Of that, what nobody had paid for.
 
     Returns:
         The invoice's status now: one with nothing left to pay is paid.
@@ -152,6 +154,7 @@ def credited(
         open_minor=standing.open_minor,
         lost_minor=standing.lost_minor,
         credits_minor=credits_minor,
+        promotions_minor=promotions_minor,
         cause=cause,
     )
     journal_table.post(sqlite, namespace, [entry], now)

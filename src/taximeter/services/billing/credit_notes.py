@@ -34,7 +34,7 @@ from taximeter.notices.notice import CREDIT_NOTE_ISSUED
 from taximeter.ports import StoredCreditNote
 from taximeter.quantities import parse_quantity
 from taximeter.services.billing.cited import find_line
-from taximeter.services.billing.credits import give_back_part
+from taximeter.services.billing.credits import funded, give_back_part
 from taximeter.services.billing.drafts import find_invoice
 from taximeter.services.core import Core, audit
 from taximeter.services.ids import new_id
@@ -62,7 +62,7 @@ class NoteWish(
 
     id: str | None = None
     reason: str
-    lines: tuple[LineWish, ...] = ()
+    lines: tuple[LineWish, ...] | None = None
     amount: Exact | None = None
 
 
@@ -282,7 +282,9 @@ async def _issue(
     now = core.clock.now()
     entry = audit(tenant, now, actor, action, note.id, invoice=note.invoice)
     build = _built(invoice, note, now)
-    issued = await core.books.run(core.books.books.issue_credit_note, note, build, entry)
+    issued = await core.books.run(
+        core.books.books.issue_credit_note, note, build, entry, funded(tenant, invoice)
+    )
     await _return_credit(core, tenant, issued)
     document = note_json(issued)
     data = {
@@ -373,12 +375,16 @@ def _check(wish: NoteWish) -> None:
         raise Rejected("invalid_request", "id: 1 to 64 letters, digits and _ . -")
     if not wish.reason.strip():
         raise Rejected("invalid_request", "reason: why it is taken back; the customer reads it.")
-    if wish.lines and wish.amount is not None:
+    if wish.lines is not None and wish.amount is not None:
         raise Rejected("invalid_request", "Either lines or an amount over all of them.")
-    names = [one.line for one in wish.lines]
+    lines = () if wish.lines is None else wish.lines
+    if wish.lines is not None and not lines:
+        text = "lines: names none; leave it out to take back all that is left of the invoice."
+        raise Rejected("invalid_request", text)
+    names = [one.line for one in lines]
     if len(set(names)) != len(names):
         raise Rejected("invalid_request", "lines: each line at most once.")
-    for one in wish.lines:
+    for one in lines:
         if one.amount is not None and one.quantity is not None:
             raise Rejected("invalid_request", f"{one.line}: either an amount or a quantity.")
 
