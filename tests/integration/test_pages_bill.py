@@ -275,6 +275,7 @@ def test_a_credit_note_is_made_from_the_invoice(server: Served, issued: str) -> 
     asked = {"id": issued, "lines": "line_2=4.00", "reason": "an outage", "preview": 1}
     shown = page(server, f"/do/credit?{urlencode(asked)}")
     assert "tokens ( line_2 ): −4.00 VAT 19%: −0.76 Taken back: 4.76 EUR ." in shown
+    assert "Of which lines: line_2=4.00 Reason: an outage" in shown
     assert "second person" in page(server, f"/do/credit?{urlencode(asked | {'lines': ''})}")
     assert server.get(f"/v1/invoices/{issued}/credit-notes").json()["items"] == []
     shown = after(server, send(server, "credit", id=issued, lines="line_2=4.00", reason=EVIL))
