@@ -284,9 +284,7 @@ class SqliteBooks(
     ) -> bool:
         with self._connection.write() as sqlite:
             reason = str(audit.detail.get("reason", ""))
-            replaced = invoice_table.replace(
-                sqlite, invoice, expected, reason, audit.at, adjusts
-            )
+            replaced = invoice_table.replace(sqlite, invoice, expected, reason, audit.at, adjusts)
             if replaced:
                 rows.add_audit(sqlite, audit)
             return replaced
