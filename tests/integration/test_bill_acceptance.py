@@ -5,12 +5,16 @@ The bill, as somebody meets it who did not build it: features that touch the sam
 from __future__ import annotations
 
 import copy
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.integration.scene import CATALOG, Scene, event
+from tests.integration.test_notices_http import eventually
 from tests.serving import Served, serve
 
 from taximeter.adapters.cli import main
@@ -135,6 +139,49 @@ def test_explain_says_how_an_adjustment_comes_about(
     )
     assert main(["explain", first["id"], "line_2", "--url", scene.server.url]) == 0
     assert "less 1.00 by the discount friends" in capsys.readouterr().out
+
+
+# --- voids ------------------------------------------------------------------------------------
+
+
+def credited(scene: Scene) -> dict[str, Any]:
+    """October, which 50 of prepaid credit pay whole."""
+    at_start(scene)
+    scene.ask("PUT", "/v1/billing/settings", {"apply_credits": {"usd": "USD"}})
+    scene.open(plan(), start="2026-10-01T00:00:00Z")
+    grant = {"id": "g", "credit": "usd", "amount": 50, "kind": "paid"}
+    scene.ask("POST", "/v1/customers/acme/grants", grant, status=201)
+    return issued(scene, ENDS[0])
+
+
+def balance(scene: Scene) -> str:
+    return str(scene.ask("GET", "/v1/customers/acme/balance", credit="usd")["balance"])
+
+
+def test_what_only_credit_has_paid_can_be_void_and_billed_again(scene: Scene) -> None:
+    first = credited(scene)
+    assert (first["status"], first["amount_due"], balance(scene)) == ("paid", "0.00", "30")
+    scene.send(event("late", 5, time=OCTOBER))
+    scene.ask("POST", f"/v1/invoices/{first['id']}/void")
+    assert balance(scene) == "50"
+    assert not any(books(scene).values())
+    (again,) = scene.close()
+    assert again["total"] == "25.00"
+    scene.ask("POST", f"/v1/invoices/{again['id']}/finalize")
+    assert balance(scene) == "25"
+    assert gaps(scene) == []
+
+
+def test_a_node_that_died_in_a_void_gives_the_credit_back_when_it_starts(tmp_path: Path) -> None:
+    with serve(tmp_path, "--sandbox") as server:
+        scene = Scene(server)
+        first = credited(scene)
+    with closing(sqlite3.connect(tmp_path / "data" / "books.db")) as books:
+        books.execute("UPDATE invoices SET status = 'void' WHERE id = ?", (first["id"],))
+        books.commit()
+    with serve(tmp_path, "--sandbox") as server:
+        scene.server = server
+        eventually(lambda: balance(scene) == "50")
 
 
 # --- credit notes -----------------------------------------------------------------------------

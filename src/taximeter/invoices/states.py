@@ -101,12 +101,12 @@ def pay(invoice: Invoice) -> Invoice:
 def void(invoice: Invoice) -> Invoice:
     """
     Take back a draft, or an issued invoice nobody has paid; its number stays used. One with nothing
-    to pay is paid without anybody paying.
+    to pay, or that prepaid credit has paid whole, is paid without anybody paying.
 
     Raises:
         Refused: `invoice_final`.
     """
-    nobody_paid = invoice.status is Status.PAID and invoice.total_minor <= 0
+    nobody_paid = invoice.status is Status.PAID and invoice.amount_due_minor <= 0
     if Status.VOID not in TRANSITIONS[invoice.status] and not nobody_paid:
         raise Refused(
             "invoice_final",

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from taximeter.errors import TaximeterError
 from taximeter.services.billing.close import close
+from taximeter.services.billing.credits import finish_voids
 from taximeter.services.billing.life import finalize
 from taximeter.services.billing.progressive import bill_on_account
 from taximeter.services.billing.redraft import refresh
@@ -27,13 +29,19 @@ ACTOR: Final = "system"
 
 async def run(core: Core) -> None:
     """For ever."""
+    await _each(core, finish_voids)
     while True:
         await asyncio.sleep(TICK_S)
-        for tenant in list(core.tenants.values()):
-            try:
-                await tick(core, tenant)
-            except TaximeterError as error:
-                logger.warning("billing of %s is put off: %s", tenant.name, error.message)
+        await _each(core, tick)
+
+
+async def _each(core: Core, work: Callable[[Core, Tenant], Awaitable[None]]) -> None:
+    """Do something in every namespace; where it fails it is put off."""
+    for tenant in list(core.tenants.values()):
+        try:
+            await work(core, tenant)
+        except TaximeterError as error:
+            logger.warning("billing of %s is put off: %s", tenant.name, error.message)
 
 
 async def tick(core: Core, tenant: Tenant) -> None:

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Final
 
 import msgspec
 
 from taximeter.gate.effects import Effect, PayInvoice, RepayInvoice
 from taximeter.invoices.applied import AppliedCredit
-from taximeter.invoices.invoice import Invoice
+from taximeter.invoices.document import parse_invoice
+from taximeter.invoices.invoice import Invoice, Status
 from taximeter.money import exponent, round_minor
+from taximeter.ports import StoredInvoice
 from taximeter.quantities import E12
 from taximeter.services.accounting.credits import unit_cost
 from taximeter.services.core import Core
 from taximeter.services.gate.commands import Earlier, command_event
 from taximeter.services.tenant import Tenant
+
+VOIDS_AT_ONCE: Final = 500
 
 
 async def pay_with_credits(core: Core, tenant: Tenant, invoice: Invoice) -> Invoice:
@@ -48,6 +53,27 @@ async def give_back(core: Core, tenant: Tenant, invoice: Invoice) -> None:
         return
     effect = RepayInvoice(invoice.customer, id=invoice.id)
     await _record(core, tenant, "invoice-void", invoice, [effect], core.clock.now())
+
+
+async def finish_voids(core: Core, tenant: Tenant) -> None:
+    """Return what a node did not live to return after it had voided an invoice."""
+    after: str | None = None
+    while any(purse.invoices for purse in tenant.live.gate.purses.values()):
+        void: list[StoredInvoice] = await core.books.run(
+            core.books.books.invoices,
+            tenant.name,
+            customer=None,
+            status=Status.VOID.value,
+            after=after,
+            limit=VOIDS_AT_ONCE,
+        )
+        for one in void:
+            purse = tenant.live.gate.purses.get(one.customer)
+            if purse is not None and one.id in purse.invoices:
+                await give_back(core, tenant, parse_invoice(one.document))
+        if len(void) < VOIDS_AT_ONCE:
+            return
+        after = void[-1].id
 
 
 async def give_back_part(
