@@ -80,10 +80,17 @@ def round_minor(amount: Fraction, currency: str) -> int:
     Returns:
         Minor units: 0.005 USD -> 1, -0.005 USD -> -1.
     """
-    numerator, denominator = amount.numerator, amount.denominator
-    scaled = abs(numerator) * 10 ** exponent(currency)
-    minor: int = (2 * scaled + denominator) // (2 * denominator)
-    return -minor if numerator < 0 else minor
+    return _half_up(amount.numerator * 10 ** exponent(currency), amount.denominator)
+
+
+def whole_minor(minor: Fraction) -> int:
+    """The same for what is a number of minor units already, such as a share of some."""
+    return _half_up(minor.numerator, minor.denominator)
+
+
+def _half_up(numerator: int, denominator: int) -> int:
+    whole = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return -whole if numerator < 0 else whole
 
 
 def format_minor(minor: int, currency: str) -> str:

@@ -17,6 +17,7 @@ from taximeter.money import (
     format_minor,
     parse_amount,
     round_minor,
+    whole_minor,
 )
 
 
@@ -155,3 +156,10 @@ def test_allocation_gives_the_rest_to_the_largest_remainder_then_the_lower_index
 
 def test_money_shows_its_amount_as_text_with_its_currency() -> None:
     assert Money(1234, "USD").to_json() == {"amount": "12.34", "currency": "USD"}
+
+
+@pytest.mark.parametrize(
+    ("minor", "expected"), [("1/2", 1), ("-1/2", -1), ("3/2", 2), ("49/100", 0), ("7", 7)]
+)
+def test_a_share_of_minor_units_is_rounded_like_money(minor: str, expected: int) -> None:
+    assert whole_minor(Fraction(minor)) == expected  # K5

@@ -28,7 +28,7 @@ from taximeter.invoices.document_parts import (
     parse_tax,
 )
 from taximeter.invoices.invoice import Invoice, Line
-from taximeter.money import allocate, exponent, format_minor, round_minor
+from taximeter.money import allocate, format_minor, whole_minor
 from taximeter.parties import Party
 from taximeter.quantities import E12, format_quantity
 
@@ -131,7 +131,7 @@ def amounts_of_total(
         tax.amount_minor for tax in _taxes(invoice, earlier, left) if not tax.inclusive
     )
     if total_minor < whole:
-        net_minor = _rounded(Fraction(total_minor * net_minor, whole), invoice.currency)
+        net_minor = whole_minor(Fraction(total_minor * net_minor, whole))
     parts = allocate(net_minor, list(left.values()))
     return {line: part for line, part in zip(left, parts, strict=True) if part}
 
@@ -149,7 +149,7 @@ def amount_of_quantity(line: Line, quantity_pico: int, currency: str) -> int:
             f"{line.id}: its quantity is {format_quantity(line.quantity_pico)}; "
             "a part of it can be taken back.",
         )
-    return _rounded(Fraction(line.net_minor * quantity_pico, line.quantity_pico), currency)
+    return whole_minor(Fraction(line.net_minor * quantity_pico, line.quantity_pico))
 
 
 def draft_note(
@@ -275,11 +275,7 @@ def _identity(tax: AppliedTax) -> Any:
 def _share(amount_minor: int, part: int, whole: int, currency: str) -> int:
     if part >= whole:
         return amount_minor
-    return _rounded(Fraction(amount_minor * part, whole), currency)
-
-
-def _rounded(minor: Fraction, currency: str) -> int:
-    return round_minor(minor / 10 ** exponent(currency), currency)
+    return whole_minor(Fraction(amount_minor * part, whole))
 
 
 def taxed_lines(invoice: Invoice, tax: AppliedTax) -> Sequence[Line]:

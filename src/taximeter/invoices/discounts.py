@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from taximeter.invoices.applied import AppliedDiscount, LineDiscount
 from taximeter.invoices.invoice import Kind, Line
-from taximeter.money import allocate, exponent, round_minor
+from taximeter.money import allocate, whole_minor
 
 _NEVER: Final = frozenset({Kind.ADJUSTMENT})
 """An adjustment is the difference of two prices of an old period, which had its own discounts."""
@@ -102,7 +102,7 @@ def _parts(discount: Discount, lines: Sequence[Line], currency: str, given_minor
     if whole <= 0:
         return [0] * len(lines)
     if discount.percent is not None:
-        total = _rounded(discount.percent * whole, currency)
+        total = whole_minor(discount.percent * whole)
     else:
         assert discount.amount_minor is not None, discount
         is_ours = discount.currency == currency
@@ -137,12 +137,8 @@ def _free_parts(free_pico: int, lines: Sequence[Line], currency: str) -> list[in
         # A maximum has taken off a part of the units' value already; a minimum stays due.
         whole = max(whole, whole + line.adjustment)
         share = Fraction(value, whole) if whole else Fraction(0)
-        parts.append(_rounded(share * max(0, line.net_minor), currency))
+        parts.append(whole_minor(share * max(0, line.net_minor)))
     return parts
-
-
-def _rounded(minor: Fraction, currency: str) -> int:
-    return round_minor(Fraction(minor, 10 ** exponent(currency)), currency)
 
 
 def total_of(applied: Iterable[AppliedDiscount]) -> tuple[AppliedDiscount, ...]:

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import msgspec
 
-from taximeter.money import exponent, round_minor
+from taximeter.money import whole_minor
 from taximeter.taxes.applied import AppliedTax
 from taximeter.taxes.decide import Applying, Situation, Unknown, rates_for
 
@@ -82,8 +82,8 @@ def _add(sums: dict[Applying, _Sum], rates: tuple[Applying, ...], net_minor: int
 
 
 def _applied(rate: Applying, found: _Sum, currency: str) -> AppliedTax:
-    amount = _rounded(found.own_minor, currency)
-    included = amount + _rounded(found.others_minor, currency) if rate.inclusive else 0
+    amount = whole_minor(found.own_minor)
+    included = amount + whole_minor(found.others_minor) if rate.inclusive else 0
     return AppliedTax(
         name=rate.name,
         jurisdiction=rate.jurisdiction,
@@ -94,7 +94,3 @@ def _applied(rate: Applying, found: _Sum, currency: str) -> AppliedTax:
         inclusive=rate.inclusive,
         note=rate.note,
     )
-
-
-def _rounded(minor: Fraction, currency: str) -> int:
-    return round_minor(Fraction(minor, 10 ** exponent(currency)), currency)
