@@ -43,10 +43,10 @@ from taximeter.instants import DAY, format_instant, parse_instant
 from taximeter.invoices.document import canonical_bytes
 from taximeter.periods import Anchor, Cadence
 from taximeter.ports import LoggedEntry
-from taximeter.services.billing.assembly import fare_of
-from taximeter.services.billing.counted import recounted
-from taximeter.services.billing.dues import Due, due_of
-from taximeter.services.billing.pipeline import counted_ahead
+from taximeter.services.billing.drafting.assembly import fare_of
+from taximeter.services.billing.drafting.pipeline import counted_ahead
+from taximeter.services.billing.due.counted import recounted
+from taximeter.services.billing.due.dues import Due, due_of
 from taximeter.services.tenant import Tenant
 
 EVENTS = 20_000_000

@@ -27,9 +27,9 @@ from taximeter.instants import format_instant, parse_instant
 from taximeter.invoices.document import canonical_bytes
 from taximeter.invoices.invoice import Invoice
 from taximeter.periods import Anchor, Cadence
-from taximeter.services.billing.bills import statement
-from taximeter.services.billing.counted import recounted
-from taximeter.services.billing.dues import due_of
+from taximeter.services.billing.drafting.bills import statement
+from taximeter.services.billing.due.counted import recounted
+from taximeter.services.billing.due.dues import due_of
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 

@@ -11,7 +11,7 @@ from taximeter.events.envelope import Event
 from taximeter.gate.effects import Advance, LeaveSeat, TakeSeat
 from taximeter.gate.state import GateState
 from taximeter.ports import StoredEvent
-from taximeter.services.billing.seats import SEAT_EVENT, SEAT_SOURCE, assigned_seats
+from taximeter.services.billing.due.seats import SEAT_EVENT, SEAT_SOURCE, assigned_seats
 
 steps = st.lists(
     st.tuples(

@@ -17,7 +17,7 @@ from taximeter.customers import Customer, Segment, Subscription
 from taximeter.events.acceptance import AcceptanceWindow
 from taximeter.instants import DAY, HOUR, parse_instant
 from taximeter.periods import Anchor, Cadence, local_day, local_midnight
-from taximeter.services.billing.dues import Due, due_of
+from taximeter.services.billing.due.dues import Due, due_of
 from taximeter.services.tenant import Tenant
 from taximeter.subscriptions import changes
 

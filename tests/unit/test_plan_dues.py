@@ -9,7 +9,7 @@ import pytest
 from taximeter.customers import Segment, Subscription
 from taximeter.instants import format_instant, parse_instant
 from taximeter.periods import Anchor, Cadence
-from taximeter.services.billing.plan_dues import term_of
+from taximeter.services.billing.due.plan_dues import term_of
 
 
 def subscription(*segments: tuple[str, str, bool], **members: Any) -> Subscription:

@@ -19,7 +19,7 @@ from taximeter.notices.signature import Secret, sign
 from taximeter.parties import Party
 from taximeter.periods import Period
 from taximeter.quantities import E12
-from taximeter.services.billing.tax import engine_secret
+from taximeter.services.billing.terms.tax import engine_secret
 from taximeter.taxes.answers import read_answer
 from taximeter.taxes.applied import AppliedTax
 from taximeter.taxes.decide import Situation, Unknown

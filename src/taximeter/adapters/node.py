@@ -43,8 +43,8 @@ from taximeter.live.snapshot import Stale, encode
 from taximeter.ports import ApiKey
 from taximeter.services import recovery
 from taximeter.services.accounting import dunning
-from taximeter.services.billing import clockwork as billing_clockwork
-from taximeter.services.billing.tax import engine_secret
+from taximeter.services.billing.issuing import clockwork as billing_clockwork
+from taximeter.services.billing.terms.tax import engine_secret
 from taximeter.services.canary import Canary
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.corrections.carrying_out import go_on

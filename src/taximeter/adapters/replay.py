@@ -24,7 +24,7 @@ from taximeter.invoices.document import canonical_bytes
 from taximeter.invoices.invoice import Status
 from taximeter.live.snapshot import Snapshot, dump_state, load_state
 from taximeter.ports import Books, LedgerRow, StoredInvoice
-from taximeter.services.billing.recheck import recheck_all
+from taximeter.services.billing.evidence.recheck import recheck_all
 from taximeter.services.core import BooksThread, Core
 from taximeter.services.feed import Feed
 from taximeter.services.gate import clockwork

@@ -12,7 +12,7 @@ from taximeter.customers import Customer
 from taximeter.errors import Refused, Rejected
 from taximeter.money import exponent
 from taximeter.periods import check_timezone
-from taximeter.services.billing.late import claimed
+from taximeter.services.billing.correcting.late import claimed
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.ids import new_id as new_id
 from taximeter.services.rebuild import (

@@ -23,7 +23,7 @@ from taximeter.invoices.document import parse_invoice
 from taximeter.invoices.invoice import Status
 from taximeter.ports import StoredInvoice
 from taximeter.ports.press import Press
-from taximeter.services.billing.drafts import find_invoice
+from taximeter.services.billing.drafting.drafts import find_invoice
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 

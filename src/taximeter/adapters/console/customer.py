@@ -22,8 +22,8 @@ from taximeter.meters.definition import Aggregation
 from taximeter.money import format_exact
 from taximeter.periods import Period, WindowSize, local_day, windows
 from taximeter.ports import EventsQuery
-from taximeter.services.billing.fare import preview
-from taximeter.services.billing.shown import shown
+from taximeter.services.billing.drafting.fare import preview
+from taximeter.services.billing.issuing.shown import shown
 from taximeter.services.core import Core, require_customer
 from taximeter.services.subscriptions.views import subscription_json
 from taximeter.services.tenant import Tenant

@@ -13,7 +13,7 @@ from taximeter.errors import NotFound
 from taximeter.instants import format_instant
 from taximeter.money import exponent, format_minor
 from taximeter.quantities import format_quantity
-from taximeter.services.billing.fare import preview
+from taximeter.services.billing.drafting.fare import preview
 from taximeter.services.core import Core
 from taximeter.services.gate.check import Ask, check
 from taximeter.services.tenant import Tenant

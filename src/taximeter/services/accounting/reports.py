@@ -23,7 +23,7 @@ from taximeter.instants import format_instant
 from taximeter.money import format_minor
 from taximeter.ports import AccountTotal, ClosedMonth
 from taximeter.services.accounting.credits import worths
-from taximeter.services.billing.drafts import find_invoice
+from taximeter.services.billing.drafting.drafts import find_invoice
 from taximeter.services.core import Core, audit, require_customer
 from taximeter.services.gate.ledger import Ledger
 from taximeter.services.tenant import Tenant

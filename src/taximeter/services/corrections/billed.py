@@ -13,7 +13,7 @@ from typing import Any
 from taximeter.corrections.facts import Change
 from taximeter.invoices.document import parse_invoice
 from taximeter.invoices.invoice import Invoice
-from taximeter.services.billing.cited import has_events, line_scope
+from taximeter.services.billing.evidence.cited import has_events, line_scope
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 

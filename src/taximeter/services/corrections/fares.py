@@ -13,9 +13,9 @@ from taximeter.live.state import LiveState
 from taximeter.meters.counter import Counter
 from taximeter.money import format_minor
 from taximeter.periods import Period
-from taximeter.services.billing.assembly import fare_of
-from taximeter.services.billing.commitments import with_drawn
-from taximeter.services.billing.dues import Due, counter_of, due_of
+from taximeter.services.billing.drafting.assembly import fare_of
+from taximeter.services.billing.due.commitments import with_drawn
+from taximeter.services.billing.due.dues import Due, counter_of, due_of
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 

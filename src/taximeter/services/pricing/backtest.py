@@ -29,7 +29,7 @@ from taximeter.pricing.outcome import (
     total_json,
     totals_of,
 )
-from taximeter.services.billing.dues import Due
+from taximeter.services.billing.due.dues import Due
 from taximeter.services.core import Core, require_customer
 from taximeter.services.pricing.costs import costs_of, find_costs
 from taximeter.services.pricing.revenue import Earned, earned, periods_of

@@ -16,7 +16,7 @@ from typing import Any
 from taximeter.money import format_minor, round_minor
 from taximeter.pricing.cohorts import Side
 from taximeter.pricing.rollout import Assignment, Rollout
-from taximeter.services.billing.dues import Due
+from taximeter.services.billing.due.dues import Due
 from taximeter.services.core import Core
 from taximeter.services.pricing.costs import costs_of, find_costs
 from taximeter.services.pricing.revenue import earned, periods_of

@@ -16,7 +16,7 @@ from taximeter.meters.reading import suggestion
 from taximeter.periods import Period
 from taximeter.ports import LineScope
 from taximeter.pricing.costs import CostDocument, CostRates, cost_of, dump_costs, read_costs
-from taximeter.services.billing.dues import Due
+from taximeter.services.billing.due.dues import Due
 from taximeter.services.core import Core, audit
 from taximeter.services.tenant import Tenant
 

@@ -13,10 +13,10 @@ import msgspec
 
 from taximeter.customers import Subscription
 from taximeter.invoices.invoice import Invoice
-from taximeter.services.billing.assembly import fare_of
-from taximeter.services.billing.commitments import Drawing
-from taximeter.services.billing.dues import Due, due_of
-from taximeter.services.billing.pipeline import counted_ahead
+from taximeter.services.billing.drafting.assembly import fare_of
+from taximeter.services.billing.drafting.pipeline import counted_ahead
+from taximeter.services.billing.due.commitments import Drawing
+from taximeter.services.billing.due.dues import Due, due_of
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 

@@ -29,11 +29,11 @@ from taximeter.periods import Anchor, Cadence
 from taximeter.pricing.profile import Group, Used, grown, mean_of
 from taximeter.rating import Band
 from taximeter.rating.percentage import limits
-from taximeter.services.billing.assembly import fare_of
-from taximeter.services.billing.commitments import Drawing
-from taximeter.services.billing.counted import recounted
-from taximeter.services.billing.dues import Due, due_of
-from taximeter.services.billing.seats import seat_times
+from taximeter.services.billing.drafting.assembly import fare_of
+from taximeter.services.billing.due.commitments import Drawing
+from taximeter.services.billing.due.counted import recounted
+from taximeter.services.billing.due.dues import Due, due_of
+from taximeter.services.billing.due.seats import seat_times
 from taximeter.services.core import Core, require_customer
 from taximeter.services.pricing.revenue import net_minor
 from taximeter.services.pricing.supposed import Supposed, supposing

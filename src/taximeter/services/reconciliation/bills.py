@@ -17,8 +17,8 @@ from taximeter.ports import StoredInvoice
 from taximeter.quantities import E12
 from taximeter.reconciliation.compare import LineFacts, cause_of_line
 from taximeter.reconciliation.gap import Cause, Gap, Repair, Stage
-from taximeter.services.billing.cited import cover_of
-from taximeter.services.billing.recheck import Rechecked, recheck_all
+from taximeter.services.billing.evidence.cited import cover_of
+from taximeter.services.billing.evidence.recheck import Rechecked, recheck_all
 from taximeter.services.core import Core
 from taximeter.services.tenant import Tenant
 

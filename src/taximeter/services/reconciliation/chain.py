@@ -12,9 +12,9 @@ from taximeter.errors import NotFound
 from taximeter.invoices.invoice import Status
 from taximeter.money import format_exact, format_minor
 from taximeter.reconciliation.compare import Count
-from taximeter.services.billing.cited import cover_of
-from taximeter.services.billing.fare import preview
-from taximeter.services.billing.recheck import Rechecked, recheck
+from taximeter.services.billing.drafting.fare import preview
+from taximeter.services.billing.evidence.cited import cover_of
+from taximeter.services.billing.evidence.recheck import Rechecked, recheck
 from taximeter.services.core import Core
 from taximeter.services.reconciliation.counts import Counted, count_again
 from taximeter.services.tenant import Tenant

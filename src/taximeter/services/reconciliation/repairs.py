@@ -12,7 +12,7 @@ import msgspec
 from taximeter.errors import Refused
 from taximeter.reconciliation.gap import Gap, Repair
 from taximeter.services import recovery
-from taximeter.services.billing.recheck import recheck
+from taximeter.services.billing.evidence.recheck import recheck
 from taximeter.services.core import Core, audit
 from taximeter.services.gate.ledger import Ledger
 from taximeter.services.intake.ingest import replay_dead_letters

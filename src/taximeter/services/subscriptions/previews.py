@@ -12,8 +12,8 @@ from taximeter.instants import format_instant
 from taximeter.invoices.document import dump_invoice
 from taximeter.invoices.invoice import Invoice
 from taximeter.money import format_minor
-from taximeter.services.billing.dues import Due, due_of
-from taximeter.services.billing.fare import fares
+from taximeter.services.billing.drafting.fare import fares
+from taximeter.services.billing.due.dues import Due, due_of
 from taximeter.services.core import Core
 from taximeter.services.subscriptions.service import Change, proposed
 from taximeter.services.subscriptions.views import find_subscription, segments_json

@@ -19,8 +19,8 @@ from taximeter.errors import Rejected
 from taximeter.instants import format_instant, parse_instant
 from taximeter.services.accounting import reports
 from taximeter.services.accounting.export import journal_table
-from taximeter.services.billing.drafts import find_invoice
-from taximeter.services.billing.shown import shown_one
+from taximeter.services.billing.drafting.drafts import find_invoice
+from taximeter.services.billing.issuing.shown import shown_one
 from taximeter.services.core import require_customer
 
 _TAG = ("accounting",)

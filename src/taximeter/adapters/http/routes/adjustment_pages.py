@@ -15,7 +15,7 @@ from taximeter.adapters.http.routes.invoice_pages import DOCUMENTS, passed_on, z
 from taximeter.adapters.http.routes.inward import Inward
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Answer, Route
-from taximeter.services.billing import credit_notes, late
+from taximeter.services.billing.correcting import credit_notes, late
 
 _ROWS: Final = 50
 

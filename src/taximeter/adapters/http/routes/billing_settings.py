@@ -21,8 +21,8 @@ from taximeter.invoices.settings import (
 )
 from taximeter.money import format_exact
 from taximeter.ports import SettingsVersion
-from taximeter.services.billing.settings import find_settings, put_settings
-from taximeter.services.billing.tax import engine_secret, rates_at
+from taximeter.services.billing.terms.settings import find_settings, put_settings
+from taximeter.services.billing.terms.tax import engine_secret, rates_at
 from taximeter.services.core import require_customer
 from taximeter.taxes.decide import Unknown
 

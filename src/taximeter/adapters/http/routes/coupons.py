@@ -16,7 +16,7 @@ from taximeter.adapters.http.routing import Route
 from taximeter.instants import format_instant
 from taximeter.invoices.coupons import Coupon, CustomerDiscount
 from taximeter.invoices.discount_documents import dump_terms
-from taximeter.services.billing.coupons import (
+from taximeter.services.billing.terms.coupons import (
     CouponWish,
     DiscountWish,
     delete_coupon,

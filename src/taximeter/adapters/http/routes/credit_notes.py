@@ -13,9 +13,14 @@ from taximeter.adapters.http.routes.paging import keyset, limit_of, listed
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 from taximeter.errors import Rejected
-from taximeter.services.billing import credit_notes, disputes
-from taximeter.services.billing.credit_notes import STATUSES, NoteWish, find_note, note_json
-from taximeter.services.billing.drafts import find_invoice
+from taximeter.services.billing.correcting import credit_notes, disputes
+from taximeter.services.billing.correcting.credit_notes import (
+    STATUSES,
+    NoteWish,
+    find_note,
+    note_json,
+)
+from taximeter.services.billing.drafting.drafts import find_invoice
 from taximeter.services.core import require_customer
 from taximeter.taxes.documents import Exact
 

@@ -28,7 +28,7 @@ from taximeter.events.cloudevents import body_format, event_from_headers, is_bin
 from taximeter.events.envelope import Event, Format
 from taximeter.instants import format_instant
 from taximeter.ports import EventsQuery, StoredEvent
-from taximeter.services.billing.proof import lines_that_billed
+from taximeter.services.billing.evidence.proof import lines_that_billed
 from taximeter.services.core import require_customer
 from taximeter.services.corrections.backfills import stage
 from taximeter.services.corrections.chain import event_at

@@ -17,12 +17,13 @@ from taximeter.errors import Rejected
 from taximeter.invoices.document import dump_invoice
 from taximeter.invoices.invoice import Status
 from taximeter.ports import StoredInvoice
-from taximeter.services.billing import drafts, life
-from taximeter.services.billing.close import close
-from taximeter.services.billing.fare import preview
-from taximeter.services.billing.foreseen import Preview, foreseen
-from taximeter.services.billing.redraft import refresh
-from taximeter.services.billing.shown import shown, shown_one
+from taximeter.services.billing.drafting import drafts
+from taximeter.services.billing.drafting.close import close
+from taximeter.services.billing.drafting.fare import preview
+from taximeter.services.billing.drafting.foreseen import Preview, foreseen
+from taximeter.services.billing.drafting.redraft import refresh
+from taximeter.services.billing.issuing import life
+from taximeter.services.billing.issuing.shown import shown, shown_one
 from taximeter.services.core import require_customer
 
 

@@ -15,7 +15,14 @@ from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 from taximeter.errors import Rejected
 from taximeter.ports import LateUsage
-from taximeter.services.billing.late import STATUSES, find_late, late_json, look, release, write_off
+from taximeter.services.billing.correcting.late import (
+    STATUSES,
+    find_late,
+    late_json,
+    look,
+    release,
+    write_off,
+)
 from taximeter.services.core import Core, require_customer
 from taximeter.services.tenant import Tenant
 

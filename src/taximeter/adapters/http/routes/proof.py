@@ -21,8 +21,8 @@ from taximeter.instants import format_instant
 from taximeter.invoices.rated import Share
 from taximeter.money import exponent, format_exact, format_minor
 from taximeter.quantities import format_quantity
-from taximeter.services.billing import proof
-from taximeter.services.billing.rated import RatedRecord, rated_records
+from taximeter.services.billing.evidence import proof
+from taximeter.services.billing.evidence.rated import RatedRecord, rated_records
 from taximeter.services.intake.ingest import find_receipt
 
 JSON_LINES = "application/x-ndjson"

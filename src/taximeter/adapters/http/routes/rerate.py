@@ -12,10 +12,10 @@ from taximeter.adapters.http.messages import Request, Response, json_response
 from taximeter.adapters.http.routes.surroundings import Surroundings
 from taximeter.adapters.http.routing import Route
 from taximeter.ports import StoredCreditNote
-from taximeter.services.billing.correct import correct
-from taximeter.services.billing.credit_notes import note_json
-from taximeter.services.billing.rerate import Span, rerate
-from taximeter.services.billing.shown import shown_one
+from taximeter.services.billing.correcting.correct import correct
+from taximeter.services.billing.correcting.credit_notes import note_json
+from taximeter.services.billing.correcting.rerate import Span, rerate
+from taximeter.services.billing.issuing.shown import shown_one
 
 _TAG = ("invoices",)
 

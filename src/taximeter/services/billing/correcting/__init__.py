@@ -1,0 +1,1 @@
+"""What comes after an invoice: adjustments, late usage, rating again, credit notes, disputes."""

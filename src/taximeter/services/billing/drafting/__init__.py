@@ -1,0 +1,1 @@
+"""From what is due to a draft: bills, their assembly, closing, what is billed ahead."""

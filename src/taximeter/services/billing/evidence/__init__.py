@@ -1,0 +1,1 @@
+"""Which events are behind a line, what each cost, and that it is so."""

@@ -1,0 +1,1 @@
+"""On which terms is billed: settings, discounts, taxes."""
