@@ -75,15 +75,13 @@ def books(scene: Scene) -> dict[str, Decimal]:
 # --- reconciliation ---------------------------------------------------------------------------
 
 
-def test_late_usage_that_changes_nothing_is_no_gap_once_it_was_looked_at(scene: Scene) -> None:
+def test_late_usage_that_changes_nothing_is_no_gap(scene: Scene) -> None:
     """K15: zero delta = no line; so no adjustment ever comes that would close a gap."""
     scene.open(plan(), start="2026-10-01T00:00:00Z")
     issued(scene, ENDS[0])
     scene.send(event("late", 0, time=OCTOBER))
-    (gap,) = gaps(scene)
-    assert gap["cause"] == "late"
-    issued(scene, ENDS[1])
     assert gaps(scene) == []
+    assert [one["status"] for one in scene.ask("GET", "/v1/late-usage")["items"]] == ["no_effect"]
 
 
 @pytest.mark.parametrize(("policy", "open_"), [("write_off", 0), ("hold", 1), ("adjust", 0)])
@@ -115,6 +113,16 @@ def test_corrections_of_two_customers_on_one_invoice_are_not_taken_for_each_othe
     invoice = issued(scene, ENDS[1])
     assert [line["amount"] for line in invoice["lines"] if "adjusts" in line] == ["-10.00", "7.00"]
     assert gaps(scene) == []
+
+
+def test_more_late_usage_is_a_gap_again_also_after_an_adjustment(scene: Scene) -> None:
+    scene.open(plan(), start="2026-10-01T00:00:00Z")
+    issued(scene, ENDS[0])
+    scene.send(event("late", 5, time=OCTOBER))
+    issued(scene, ENDS[1])
+    assert gaps(scene) == []
+    scene.send(event("later", 5, time=OCTOBER))
+    assert [one["cause"] for one in gaps(scene)] == ["late"]
 
 
 # --- explanations -----------------------------------------------------------------------------

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Final
 
 import msgspec
 
-from taximeter.invoices.document import canonical_bytes, digest, parse_invoice
+from taximeter.invoices.document import canonical_bytes, digest
 from taximeter.invoices.invoice import Invoice, Kind, Line, Status
 from taximeter.money import exponent
 from taximeter.ports import StoredInvoice
@@ -37,7 +36,7 @@ async def gaps_of_invoices(
     found: dict[str, list[Gap]] = {one.id: [] for one in stored}
     alive = [one for one in stored if one.status != Status.VOID]
     for checked in await recheck_all(core, tenant, alive, now_too=await core.upto()):
-        late = await _not_adjusted(core, tenant, checked) if any(checked.late.values()) else []
+        late = await _waiting(core, tenant, checked) if any(checked.late.values()) else []
         gaps = [*_altered(checked), *_lines(checked), *_late(checked, late)]
         found[checked.stored.id] = gaps
     return found
@@ -104,51 +103,22 @@ def _difference(billed: Line, found: LineFacts, expected: LineFacts, invoice: In
     return f"{line} is not what the same {found.events} events come to by {billed.price}."
 
 
-async def _not_adjusted(core: Core, tenant: Tenant, checked: Rechecked) -> list[Line]:
+async def _waiting(core: Core, tenant: Tenant, checked: Rechecked) -> list[Line]:
     """Lines that something came late for which nothing has become of."""
-    adjusted = await _adjusted(core, tenant, checked)
+    still_open = {one.id for one in await core.books.run(core.books.books.open_late, tenant.name)}
     found: list[Line] = []
     for line in checked.invoice.lines:
-        more = checked.late.get(line.id, 0)
-        if not more or line.lineage is None or line.kind is Kind.ADJUSTMENT:
-            continue
+        late = checked.late.get(line.id, 0) and line.kind is not Kind.ADJUSTMENT
         cover = cover_of(checked.invoice, line)
-        if cover.part != "period":
+        if not late or cover.part != "period":
             continue  # billed on account: the invoice at the end of the period has all of it
-        if adjusted.get(_place(line)) == line.lineage.events + more:
-            continue
         entries = await core.books.run(
             core.books.books.late_of_period, tenant.name, cover.subscription, cover.period.start
         )
-        states = {one.status for one in entries if one.meter == line.meter}
-        if not states or states & _UNSETTLED:
+        known = {one.id for one in entries if one.meter == line.meter}
+        if not known or known & still_open:
             found.append(line)
     return found
-
-
-_UNSETTLED: Final = frozenset({"pending", "held"})
-"""Late usage that waits; else it was adjusted, written off, credited, or changes nothing."""
-
-
-async def _adjusted(core: Core, tenant: Tenant, checked: Rechecked) -> dict[_Place, int]:
-    """How many events the newest adjustment of each price and period has billed (K15)."""
-    payers = [checked.invoice.customer]
-    start = checked.invoice.period.start
-    books = core.books.books
-    found: dict[_Place, int] = {}
-    for stored in await core.books.run(books.invoices_since, tenant.name, payers, start):
-        for line in parse_invoice(stored.document).lines:
-            if line.kind is Kind.ADJUSTMENT and line.lineage is not None:
-                found[_place(line)] = line.lineage.events
-    return found
-
-
-_Place = tuple[str, int, int, str, str]
-
-
-def _place(line: Line) -> _Place:
-    group = msgspec.json.encode(line.group, order="sorted").decode()
-    return (line.price, line.period.start, line.period.end, line.hours, group)
 
 
 def _late(checked: Rechecked, lines: Sequence[Line]) -> Iterator[Gap]:

@@ -25,6 +25,7 @@ from taximeter.money import format_exact
 from taximeter.periods import Period
 from taximeter.ports import SentCount, StoredInvoice
 from taximeter.reconciliation.gap import Cause, Gap, dump_gap
+from taximeter.services.billing.correcting import late
 from taximeter.services.core import Core, audit
 from taximeter.services.gate.ledger import Ledger
 from taximeter.services.reconciliation.bills import gaps_of_invoices
@@ -200,6 +201,7 @@ class Reconciliation:
 
     async def look(self, tenant: Tenant, customer: str | None = None) -> None:
         """At everything of a namespace, or of a customer, all periods, now."""
+        await late.look(self._core, tenant)
         customers = sorted(tenant.customers) if customer is None else [customer]
         for start in range(0, len(customers), CUSTOMERS_A_SLICE):
             await self._customers(tenant, customers[start : start + CUSTOMERS_A_SLICE], None)
@@ -237,6 +239,7 @@ class Reconciliation:
             await asyncio.sleep(PASS_REST_S)
 
     async def _pass(self, tenant: Tenant) -> None:
+        await self._resting(late.look(self._core, tenant))
         customers = sorted(tenant.customers)
         for start in range(0, len(customers), CUSTOMERS_A_SLICE):
             part = customers[start : start + CUSTOMERS_A_SLICE]
