@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 # Every process a test starts would compile the whole program again.
@@ -19,9 +18,3 @@ settings.register_profile(
 )
 if os.environ.get("TAXIMETER_TEST_FULL") != "1":
     settings.load_profile("quick")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: some test is always waiting for a clock or a disk."""
-    return (os.cpu_count() or 1) + 1

@@ -21,7 +21,10 @@ from taximeter.services.tenant import Tenant
 
 logger = logging.getLogger(__name__)
 
-TICK_S: Final = 5.0
+TICK_S: Final = 1.0
+REST: Final = 20
+"""So many times as long as looking took is waited before looking again: where there are thousands
+of subscriptions to look through, nobody else waits for it."""
 ISSUED_AT_ONCE: Final = 100
 ACTOR: Final = "system"
 """Who is named in the audit trail."""
@@ -29,19 +32,29 @@ ACTOR: Final = "system"
 
 async def run(core: Core) -> None:
     """For ever."""
-    await _each(core, finish_voids)
+    clock = asyncio.get_running_loop().time
+    rests_until: dict[str, float] = {}
+    for tenant in list(core.tenants.values()):
+        await _safely(core, tenant, finish_voids)
     while True:
         await asyncio.sleep(TICK_S)
-        await _each(core, tick)
+        for tenant in list(core.tenants.values()):
+            began = clock()
+            if began >= rests_until.get(tenant.name, 0.0):
+                await _safely(core, tenant, tick)
+                rests_until[tenant.name] = clock() + REST * (clock() - began)
 
 
-async def _each(core: Core, work: Callable[[Core, Tenant], Awaitable[None]]) -> None:
-    """Do something in every namespace; where it fails it is put off."""
-    for tenant in list(core.tenants.values()):
-        try:
-            await work(core, tenant)
-        except TaximeterError as error:
-            logger.warning("billing of %s is put off: %s", tenant.name, error.message)
+async def _safely(
+    core: Core, tenant: Tenant, work: Callable[[Core, Tenant], Awaitable[None]]
+) -> None:
+    """Where it fails it is put off, and no other namespace waits for that."""
+    try:
+        await work(core, tenant)
+    except TaximeterError as error:
+        logger.warning("billing of %s is put off: %s", tenant.name, error.message)
+    except Exception:
+        logger.exception("billing of %s failed", tenant.name)
 
 
 async def tick(core: Core, tenant: Tenant) -> None:
