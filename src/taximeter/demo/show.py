@@ -50,11 +50,17 @@ def run_demo(*, port: int, rate: int, once: bool, json: bool) -> int:
         rate: Events a second of the living demo.
         once: Feed one fixed month, print its invoices, and end.
     """
+    signal.signal(signal.SIGTERM, _terminated)
     with tempfile.TemporaryDirectory(prefix="taximeter-demo-") as directory:
         flags = ["--sandbox"] if once else ["--canary-every-s", "5m"]
         with serving(Path(directory), 0 if once else port, *flags) as url:
             client = Client(url, patience_s=10.0)
             return _once(client, as_json=json) if once else _live(client, url, rate)
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """As Ctrl-C does: the server is stopped and its data removed."""
+    raise SystemExit(128 + number)
 
 
 @contextmanager
