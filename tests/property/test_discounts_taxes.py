@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -203,10 +204,10 @@ def test_taxes_are_those_of_the_slow_way(
 def test_taxes_do_not_depend_on_the_order_of_lines_nor_on_how_they_are_cut(
     nets: list[tuple[str, int]],
     world: tuple[list[Fraction], list[Fraction], bool],
-    random: object,
+    random: Random,
 ) -> None:
     situation = situation_of(*world)
-    shuffled = sorted(nets, key=lambda one: random.random())  # type: ignore[attr-defined]
+    shuffled = sorted(nets, key=lambda one: random.random())
     cut = [(c, part) for c, net in shuffled for part in (net - 1, 1) if net]
     whole = taxes(nets, situation)
     assert taxes(shuffled, situation) == whole
